@@ -1,0 +1,3 @@
+"""The command line: parsing, console, progress and exit codes."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Plugin + Target -> OfflinePackage. Never imports `verify`."""

@@ -1,0 +1,1 @@
+"""OfflinePackage -> VerificationReport. Never imports `repack`: the verifier must not trust the producer."""
