@@ -203,8 +203,8 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, 
 PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&definition); }
 """
 
-# Stands beside the source of every sdist. It compiles `*.c` when there is any. As with setuptools the archive's times are
-# those of SOURCE_DATE_EPOCH or of now, and its modes follow the umask: whoever wants the same bytes twice must see to it.
+# Stands beside the source of every sdist, and compiles `*.c` when there is any. As with setuptools the archive's times
+# are those of SOURCE_DATE_EPOCH or of now, and its modes follow the umask: the same bytes twice are the builder's work.
 _BACKEND = '''\
 """A PEP 517 backend with nothing to install."""
 
