@@ -4,10 +4,10 @@ Imitates `internal/core/local_runtime/setup_python_environment.go` and `subproce
 `internal/core/plugin_manager/local_runtime/`), 0.0.4 to 0.6.10.
 """
 
+import datetime
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date as Date
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files as resources
@@ -31,12 +31,12 @@ Branch: TypeAlias = Literal["requirements", "sync", "sync-offline", "sync-frozen
 class Release:
     """One release of the daemon, its image and its rules.
 
-    `date` is its tag's; `uv` the version in its image; `dify` the Dify versions seen to ship it. Of a release that is newer
-    than this table, `known` is false, these three are empty, and the rules are the newest.
+    `date` is its tag's; `uv` the version in its image; `dify` the Dify versions seen to ship it. Of a release newer than
+    this table, `known` is false, these three are empty, and the rules are the newest.
     """
 
     version: Version
-    date: Date | None = None
+    date: datetime.date | None = None
     uv: str | None = None
     dify: tuple[str, ...] = ()
     known: bool = True
@@ -101,10 +101,10 @@ class Release:
 class Settings:
     """What an operator sets on the daemon; as it stands, the release's defaults.
 
-    `mirror` is `PIP_MIRROR_URL`, `ignore_lock` `PLUGIN_IGNORE_UV_LOCK`, `extra_args` `PIP_EXTRA_ARGS`, `max_package_size`
-    `MAX_PLUGIN_PACKAGE_SIZE` (bytes), `verify_signature` `FORCE_VERIFYING_SIGNATURE`, `verify_langgenius`
-    `ENFORCE_LANGGENIUS_PLUGIN_SIGNATURES`; `init_timeout` (`PYTHON_ENV_INIT_TIMEOUT`) and `install_timeout`
-    (`PLUGIN_INSTALL_TIMEOUT`) are seconds.
+    `mirror` is `PIP_MIRROR_URL`, `ignore_lock` `PLUGIN_IGNORE_UV_LOCK`, `extra_args` `PIP_EXTRA_ARGS`,
+    `max_package_size` `MAX_PLUGIN_PACKAGE_SIZE` (bytes), `verify_signature` `FORCE_VERIFYING_SIGNATURE`,
+    `verify_langgenius` `ENFORCE_LANGGENIUS_PLUGIN_SIGNATURES`; `init_timeout` (`PYTHON_ENV_INIT_TIMEOUT`) and
+    `install_timeout` (`PLUGIN_INSTALL_TIMEOUT`) are seconds.
     """
 
     mirror: str | None = None
@@ -119,7 +119,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where things lie: the extracted plugin, `PLUGIN_WORKING_PATH`, uv, the daemon's `PATH`, the manifest's entrypoint."""
+    """Where things lie, and what is run.
+
+    `plugin` is the folder the package was extracted to, `working_path` the daemon's `PLUGIN_WORKING_PATH`, `path` its
+    `PATH`, `entrypoint` the manifest's `meta.runner.entrypoint`.
+    """
 
     plugin: PurePath
     working_path: PurePath
@@ -181,7 +185,9 @@ def _release(entry: dict[str, Any], changes: list[tuple[Version, dict[str, Any]]
         if since <= version:
             columns |= change
     columns |= entry
-    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in columns.items()}
+    frozen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in columns.items()
+    }
     return Release(version=version, **frozen)
 
 
@@ -243,10 +249,10 @@ def plan(
 ) -> Plan:
     """Return what a release runs for a plugin that has these files at its root, in a folder with no `.venv`.
 
-    `files` may name more than the three that count. `fresh_upload` says that the package was uploaded less than ten seconds
-    ago, as it is when somebody installs what they have just uploaded; only 0.5.4 asks. No forwarded variable is
-    assumed to be set. The daemon's clocks run over several steps in places (install, compile and import up to 0.4.1,
-    compile and import since); here each step has the whole of it.
+    `files` may name more than the three that count. `fresh_upload` says that the package was uploaded less than ten
+    seconds ago, as it is when somebody installs what they have just uploaded; only 0.5.4 asks. No forwarded variable
+    is assumed to be set. The daemon's clocks run over several steps in places (install, compile and import up to
+    0.4.1, compile and import since); here each step has the whole of it.
     """
     present = frozenset(files)
     dependency_file = _dependency_file(release, settings, present)
@@ -302,8 +308,8 @@ def distinct_branches(files: Iterable[str], settings: Settings | None = None) ->
     """Return the newest release of each branch that a package with these files meets, oldest first.
 
     Two releases are one branch where uv reads the same file and is held alike (`--frozen`, `--offline`): flags of
-    verbosity, the place of the cache and forwarded variables change nothing about what an offline package needs. Releases
-    that find no file to install from are no branch.
+    verbosity, the place of the cache and forwarded variables change nothing about what an offline package needs.
+    Releases that find no file to install from are no branch.
     """
     present = frozenset(files)
     nowhere = PurePath()
