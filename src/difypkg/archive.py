@@ -1,0 +1,222 @@
+"""Read and write `.difypkg` archives.
+
+Reading sees what the daemon sees (Go's `archive/zip` as used in pkg/plugin_packager/decoder/zip.go): paths are cleaned,
+of several entries for one path the first counts. Writing gives the same bytes for the same files, on every machine.
+"""
+
+import hashlib
+import posixpath
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+from difypkg.diagnosis import Diagnosis, DifyoffError
+
+CHUNK: Final = 1 << 18
+_METHODS: Final = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
+_ENCRYPTED: Final = 0x1
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+_READ_ERRORS: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One file of an archive: `path` as the daemon cleans it, `size` and `stored_size` in bytes, before and after compression."""
+
+    path: str
+    size: int
+    stored_size: int
+    info: zipfile.ZipInfo
+
+
+class Archive:
+    """An open `.difypkg`, as the daemon reads it.
+
+    `members` are the files in archive order; `directory_entries` and `duplicates` name what the daemon trips over or
+    ignores; `comment` is the zip comment, where a signature lives. Raises `DifyoffError` (`not-a-zip`, `unsafe-path`,
+    `unsupported-archive`) on opening and (`corrupt-archive`) on reading.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            self._zip = zipfile.ZipFile(file)
+        except FileNotFoundError as error:
+            raise DifyoffError(
+                Diagnosis(slug="file-not-found", message=f"{file} does not exist", hint="Check the path.")
+            ) from error
+        except OSError as error:
+            raise DifyoffError(
+                Diagnosis(slug="file-not-readable", message=f"{file} cannot be read: {error.strerror}")
+            ) from error
+        except _READ_ERRORS as error:
+            raise DifyoffError(
+                Diagnosis(
+                    slug="not-a-zip",
+                    message=f"{file.name} is not a .difypkg archive",
+                    context=(f"first bytes: {_first_bytes(file)}", f"zip says: {error}"),
+                    hint="Download the package again; a server may have sent a web page instead.",
+                )
+            ) from error
+        directories: list[str] = []
+        duplicates: list[str] = []
+        members: dict[str, Member] = {}
+        try:
+            for info in self._zip.infolist():
+                path = _clean(info)
+                if info.orig_filename.endswith("/"):
+                    directories.append(info.orig_filename)
+                elif path in members:
+                    duplicates.append(path)
+                else:
+                    members[path] = Member(path=path, size=info.file_size, stored_size=info.compress_size, info=info)
+            _refuse_file_as_folder(members)
+        except DifyoffError:
+            self._zip.close()
+            raise
+        self.members = tuple(members.values())
+        self.directory_entries = tuple(directories)
+        self.duplicates = tuple(duplicates)
+        self.comment = self._zip.comment
+        self._by_path = members
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._by_path
+
+    @property
+    def size(self) -> int:
+        """The size of all files uncompressed, in bytes, duplicates included, as the daemon sums it."""
+        return sum(info.file_size for info in self._zip.infolist())
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content. Raises `KeyError` where there is none."""
+        return b"".join(self.chunks(path))
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """Yield a file's content in pieces. Raises `KeyError` where there is none."""
+        member = self._by_path[path]
+        try:
+            with self._zip.open(member.info) as stream:
+                while chunk := stream.read(CHUNK):
+                    yield chunk
+        except _READ_ERRORS as error:
+            raise DifyoffError(
+                Diagnosis(
+                    slug="corrupt-archive",
+                    message=f"{self.file.name} is damaged: {path} cannot be read",
+                    context=(f"zip says: {error}",),
+                    hint="Get the package again and compare its size and checksum with the source's.",
+                )
+            ) from error
+
+    def digests(self) -> dict[str, bytes]:
+        """Return the SHA-256 digest of every file by path: the input of `identity.checksum`."""
+        result: dict[str, bytes] = {}
+        for member in self.members:
+            digest = hashlib.sha256()
+            for chunk in self.chunks(member.path):
+                digest.update(chunk)
+            result[member.path] = digest.digest()
+        return result
+
+
+def _first_bytes(file: Path) -> str:
+    with file.open("rb") as stream:
+        return repr(stream.read(24))
+
+
+def _clean(info: zipfile.ZipInfo) -> str:
+    """Return the path the daemon reads an entry by; refuse names and methods that it cannot read."""
+    name = info.orig_filename
+    path = posixpath.normpath(name).removeprefix("./")
+    if name.startswith("/") or "\\" in name or "\0" in name or path == "." or path.startswith(".."):
+        raise DifyoffError(
+            Diagnosis(
+                slug="unsafe-path",
+                message=f"the archive holds a file that the daemon refuses by its name: {name!r}",
+                note="No packaging tool of Dify writes such a name: the archive may be an attack.",
+                hint="Get the package from its author again.",
+            )
+        )
+    if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
+        what = "is encrypted" if info.flag_bits & _ENCRYPTED else f"uses compression method {info.compress_type}"
+        raise DifyoffError(
+            Diagnosis(
+                slug="unsupported-archive",
+                message=f"{path} {what}; the daemon reads stored and deflated files only",
+                hint="Ask for the package as `dify plugin package` writes it.",
+            )
+        )
+    return path
+
+
+def _refuse_file_as_folder(members: Iterable[str]) -> None:
+    paths = set(members)
+    for path in paths:
+        for parent in _parents(path):
+            if parent in paths:
+                raise DifyoffError(
+                    Diagnosis(
+                        slug="unsafe-path",
+                        message=f"{parent!r} is both a file and the folder of {path!r}: the package cannot be unpacked",
+                        hint="Get the package from its author again.",
+                    )
+                )
+
+
+def _parents(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+class ArchiveWriter:
+    """Writes files into a `.difypkg`: the same files in the same order give the same bytes.
+
+    Everything is stored: compressed bytes differ between zlib builds, and wheels are compressed already.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._zip = zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED)
+
+    def add(self, path: str, chunks: Iterable[bytes], size: int) -> None:
+        """Append a file of `size` bytes. Paths come sorted and unique from the caller."""
+        info = zipfile.ZipInfo(path, _EPOCH)
+        info.create_system = 3
+        info.external_attr = 0o100644 << 16
+        info.file_size = size
+        with self._zip.open(info, "w") as target:
+            for chunk in chunks:
+                target.write(chunk)
+
+    def close(self) -> None:
+        """Write the central directory."""
+        self._zip.close()
+
+
+@contextmanager
+def writing(stream: IO[bytes]) -> Iterator[ArchiveWriter]:
+    """Open a writer; the central directory is written only when the block ends well."""
+    writer = ArchiveWriter(stream)
+    yield writer
+    writer.close()
+
+
+def file_chunks(path: Path) -> Iterator[bytes]:
+    """Yield a file's content in pieces."""
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            yield chunk

@@ -1,0 +1,108 @@
+"""The offline record: `difyoff.json` inside a package says what it was made from and what was changed.
+
+Nothing in it depends on the daemon chosen, on the finished package or on the clock: the same input gives the same bytes.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from difypkg.diagnosis import Diagnosis, DifyoffError
+from difypkg.edits import Edit
+
+RECORD: Final = "difyoff.json"
+SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRecord:
+    """The plugin as it came: its identity (as a package of the same files) and, for a `.difypkg`, the file's SHA-256."""
+
+    identity: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRecord:
+    """One target: architecture, full Python version, glibc as `2.39`."""
+
+    architecture: str
+    python: str
+    glibc: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRecord:
+    """How a wheel was built here: the source it was built from and everything that shaped the bytes."""
+
+    source: str
+    python: str
+    machine: str
+    requirements: tuple[str, ...]
+    source_date_epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelRecord:
+    """One bundled wheel: where it came from (credentials left out) and, when built here, how."""
+
+    filename: str
+    sha256: str
+    size: int
+    origin: str
+    architectures: tuple[str, ...]
+    built: BuildRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """One file of the package: SHA-256 in hex, size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The whole record. `files` holds every file of the package but the record itself."""
+
+    source: SourceRecord
+    targets: tuple[TargetRecord, ...]
+    resolution: str
+    wheels: tuple[WheelRecord, ...]
+    edits: tuple[Edit, ...]
+    files: tuple[FileRecord, ...]
+    difyoff: str
+    uv: str
+    schema_version: int = SCHEMA_VERSION
+
+
+def dump_record(record: Record) -> bytes:
+    """Return the record's canonical JSON."""
+    return (json.dumps(asdict(record), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def load_record(content: bytes) -> Record:
+    """Read a record. Raises `record-unreadable` for what is no record or one of a newer difyoff."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        data = json.loads(content)
+        if isinstance(data, dict) and data.get("schema_version") != SCHEMA_VERSION:
+            raise DifyoffError(
+                Diagnosis(
+                    slug="record-unreadable",
+                    message=f"{RECORD} has schema version {data.get('schema_version')}; this difyoff reads {SCHEMA_VERSION}",
+                    hint="Use the difyoff release that made the package, or a newer one.",
+                )
+            )
+        return TypeAdapter(Record).validate_python(data, strict=False)
+    except (ValueError, ValidationError, RecursionError) as error:
+        raise DifyoffError(
+            Diagnosis(
+                slug="record-unreadable",
+                message=f"{RECORD} is not a record of difyoff",
+                context=tuple(str(error).splitlines()[:4]),
+            )
+        ) from error
