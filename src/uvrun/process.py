@@ -119,8 +119,9 @@ def run(command: Command, *, on_line: Callable[[str], None] | None = None, limit
                 heard = now
                 capture, lines = sinks[stream]
                 capture.feed(data)
-                for line in lines.feed(data) if on_line else ():
-                    on_line(line)
+                if on_line:
+                    for line in lines.feed(data):
+                        on_line(line)
             stopped = _limit_passed(command, total=now - started, quiet=now - heard)
             if stopped:
                 break
@@ -209,8 +210,8 @@ def _spawn(command: Command, *, stdin: int) -> Iterator[subprocess.Popen[bytes]]
 def _output(process: subprocess.Popen[bytes]) -> Iterator[tuple[IO[bytes] | None, bytes]]:
     """Yield what the child writes as (stream, data), `b""` at a stream's end, and (None, `b""`) when a tick was quiet.
 
-    Ends when the child has ended and its pipes are empty. Whoever of its group still holds them then is ended first, and
-    one who left the group is not waited for.
+    Ends when the child has ended and its pipes are empty. Whoever of its group still holds them then is ended first,
+    and one who left the group is not waited for.
     """
     with selectors.DefaultSelector() as selector:
         for pipe in (process.stdout, process.stderr):

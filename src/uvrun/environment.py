@@ -1,0 +1,252 @@
+"""The two environments uv runs in, each made by allow-list: nothing of the caller's reaches uv by accident.
+
+*Closed*, for re-locking and freshness checks, has no index, no credentials and no configuration but the project's own.
+*Resolving* has what the user configured to reach package indexes, and nothing that steers which versions are chosen.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from difypkg.diagnosis import Diagnosis, DifyoffError
+
+_QUIET: Final = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never", "LC_ALL": "C.UTF-8"}
+
+_INDEX_VARIABLES: Final = frozenset(
+    {"UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"}
+)
+_CONNECTION_VARIABLES: Final = frozenset(
+    {
+        *("UV_INDEX_STRATEGY", "UV_KEYRING_PROVIDER", "UV_INSECURE_HOST", "UV_CREDENTIALS_DIR"),
+        *("UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"),
+        *("UV_PYTHON_INSTALL_DIR", "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS_JSON_URL"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    }
+)
+# What netrc, keyring's backends and git (for a dependency from a repository) need to find the user's secrets.
+_USER_VARIABLES: Final = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"),
+        *("DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO"),
+    }
+)
+_INDEX_CREDENTIAL: Final = re.compile(r"UV_INDEX_(?P<name>\w+)_(?P<what>USERNAME|PASSWORD)")
+
+_INDEX_KEYS: Final = ("index", "index-url", "extra-index-url", "no-index", "find-links")
+_CONNECTION_KEYS: Final = ("index-strategy", "keyring-provider", "allow-insecure-host", "python-install-mirror")
+_PROXY_KEYS: Final = {"http-proxy": "HTTP_PROXY", "https-proxy": "HTTPS_PROXY", "no-proxy": "NO_PROXY"}
+
+_USERINFO: Final = re.compile(r"(?<=://)[^\s/?#@'\"]*(?:@[^\s/?#@'\"]*)*@")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexSettings:
+    """What the user configured for reaching package indexes on this connected side.
+
+    `config` is the allow-listed part of uv's configuration files, as one `uv.toml`; paths in it are absolute.
+    `environment` is the allow-listed part of the environment. Both may hold secrets and stay out of the `repr`.
+    """
+
+    config: Mapping[str, Any] = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def configured(self) -> bool:
+        """Whether the user chose where packages come from; if so, the public URLs in a lock are not contacted."""
+        chosen = any(self.config.get(key) for key in _INDEX_KEYS if key != "index")
+        return chosen or bool(_INDEX_VARIABLES & self.environment.keys()) or any(_open_indexes(self.config))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """User and password for one origin: scheme, host and port (None for the scheme's own)."""
+
+    scheme: str
+    host: str
+    port: int | None
+    user: str
+    password: str = field(repr=False)
+
+
+def closed(*, home: Path, cache: Path) -> dict[str, str]:
+    """Return the environment for work that must not depend on who runs it; `home` is a private folder, made if need be.
+
+    uv's only configuration is then the project's own `[tool.uv]` or `uv.toml`, so do not add `--config-file`, which
+    would shut that out too. uv 0.9.26 has no switch for the system's configuration alone, but it reads the first file
+    that it finds: an empty one under `XDG_CONFIG_DIRS` hides `/etc/uv/uv.toml`. uv also walks up from a project that
+    has no configuration of its own: work where no folder above has any.
+    """
+    shadow = home / "etc" / "uv" / "uv.toml"
+    shadow.parent.mkdir(parents=True, exist_ok=True)
+    shadow.touch()
+    return {
+        **_QUIET,
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_CONFIG_DIRS": str(home / "etc"),
+        "UV_CACHE_DIR": str(cache),
+    }
+
+
+def resolving(settings: IndexSettings, *, home: Path, cache: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the environment for work that talks to package indexes, and the arguments that uv must get with it.
+
+    The arguments name a configuration file, written to the private folder `home` (its owner alone may read it), that
+    replaces every configuration uv would discover: user's, system's and the settings in a project's `[tool.uv]` (not
+    its dependencies, sources and overrides). So the user's real `HOME`, which netrc, keyring and git need, is harmless.
+    Certificates come from the system's store.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "resolving.toml"
+    file.touch(mode=0o600)
+    file.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in settings.config.items()), encoding="utf-8")
+    environment = {
+        **settings.environment,
+        **_QUIET,
+        "UV_CACHE_DIR": str(cache),
+        "UV_NATIVE_TLS": "1",  # called UV_SYSTEM_CERTS by later releases
+        "UV_SYSTEM_CERTS": "1",
+    }
+    return environment, ("--config-file", str(file))
+
+
+def read_index_settings(environ: Mapping[str, str], *, index_url: str | None = None) -> IndexSettings:
+    """Read what the user configured for package indexes, as uv itself finds and combines it.
+
+    `index_url` (our own `--index-url`) takes the place of every configured index, with the credentials kept. Raises
+    `DifyoffError` (`uv-configuration-unreadable`) for a configuration file that is not TOML.
+    """
+    allowed = _CONNECTION_VARIABLES | _USER_VARIABLES | (frozenset() if index_url else _INDEX_VARIABLES)
+    environment = {
+        name: value
+        for name, value in environ.items()
+        if value and (name in allowed or _INDEX_CREDENTIAL.fullmatch(name))
+    }
+    config: dict[str, Any] = {}
+    for layer in _config_layers(environ):
+        for key in (*_INDEX_KEYS, *_CONNECTION_KEYS):
+            if key in layer:
+                config[key] = (
+                    config.get(key, []) + layer[key] if isinstance(layer[key], list) else config.get(key, layer[key])
+                )
+        for key, variable in _PROXY_KEYS.items():
+            if key in layer and variable.lower() not in environment:
+                value = layer[key]
+                environment.setdefault(variable, ",".join(value) if isinstance(value, list) else value)
+    if index_url:
+        config = {key: value for key, value in config.items() if key not in _INDEX_KEYS}
+        config["index"] = [{"url": index_url, "default": True}]
+    return IndexSettings(config=config, environment=environment)
+
+
+def credentials(settings: IndexSettings) -> tuple[Credential, ...]:
+    """Return the users and passwords that the index URLs and `UV_INDEX_NAME_USERNAME`/`_PASSWORD` give, in uv's order.
+
+    For our own HTTP client; netrc is that client's affair.
+    """
+    found = []
+    for name, url in _index_urls(settings):
+        parts = urlsplit(url)
+        variable = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+        user = settings.environment.get(f"{variable}_USERNAME", "") if name else ""
+        password = settings.environment.get(f"{variable}_PASSWORD", "") if name else ""
+        if not user and not password:
+            user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if parts.hostname and (user or password):
+            found.append(
+                Credential(scheme=parts.scheme, host=parts.hostname, port=parts.port, user=user, password=password)
+            )
+    return tuple(found)
+
+
+def redact(text: str) -> str:
+    """Blank the user and password of every URL in a text."""
+    return _USERINFO.sub("****@", text)
+
+
+def _config_layers(environ: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+    """Yield the configuration tables that uv would combine, strongest first (`FilesystemOptions`, uv 0.9.26).
+
+    A file's `[pip]` table is stronger than its top level for `uv pip`, and we let it be so for every command: a mirror
+    that is configured there alone is the only way out.
+    """
+    if environ.get("UV_CONFIG_FILE"):
+        files = [Path(environ["UV_CONFIG_FILE"])]
+    elif environ.get("UV_NO_CONFIG", "").lower() in {"1", "true", "yes", "y", "on", "t"}:
+        files = []
+    else:
+        user = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or Path.home()) / ".config")
+        system = [*(environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"), "/etc"]
+        system_files = [Path(folder, "uv", "uv.toml") for folder in system if folder]
+        files = [Path(user, "uv", "uv.toml"), *[file for file in system_files if file.is_file()][:1]]
+    tables = [_read_config(file) for file in files if file.is_file()]
+    yield from (table.get("pip", {}) for table in tables)
+    yield from tables
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DifyoffError(
+            Diagnosis(
+                slug="uv-configuration-unreadable",
+                message=f"uv's configuration file cannot be read: {file}",
+                context=(redact(str(error)),),
+                hint="Repair the file, or set UV_NO_CONFIG=1 to go on without it",
+            )
+        ) from error
+    for options in (table, table.get("pip", {})):
+        _make_absolute(options, file.absolute().parent)
+    return table
+
+
+def _make_absolute(options: dict[str, Any], folder: Path) -> None:
+    """Resolve paths among the index options against the folder of their file, as uv does."""
+
+    def absolute(url: str) -> str:
+        return url if "://" in url else os.path.normpath(folder / url)
+
+    for key in ("find-links", "extra-index-url"):
+        if key in options:
+            options[key] = [absolute(url) for url in options[key]]
+    if "index-url" in options:
+        options["index-url"] = absolute(options["index-url"])
+    for index in options.get("index", []):
+        index["url"] = absolute(index["url"])
+
+
+def _open_indexes(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    # An explicit index serves only the packages that name it, which an offline package never does.
+    return (index for index in config.get("index", []) if not index.get("explicit"))
+
+
+def _index_urls(settings: IndexSettings) -> Iterator[tuple[str, str]]:
+    """Yield (name or "", URL) of every index and find-links page, the environment's first."""
+    for variable in sorted(_INDEX_VARIABLES):
+        separators = r"[\s,]+" if variable == "UV_FIND_LINKS" else r"\s+"
+        for entry in re.split(separators, settings.environment.get(variable, "")):
+            name, equals, url = entry.partition("=")
+            yield (name, url) if equals and re.fullmatch(r"[\w.-]+", name) else ("", entry)
+    for index in settings.config.get("index", []):
+        yield index.get("name", ""), index["url"]
+    for url in (settings.config.get("index-url"), *settings.config.get("extra-index-url", [])):
+        yield "", url or ""
+    for url in settings.config.get("find-links", []):
+        yield "", url
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML on one line; JSON's strings, numbers and booleans are TOML's."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")

@@ -1,0 +1,102 @@
+"""Find uv, and fetch a given release of it once."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from difypkg.diagnosis import Diagnosis, DifyoffError
+from uvrun.environment import IndexSettings, redact, resolving
+from uvrun.process import Command, run
+
+LOCK_UV: Final = "0.9.26"
+"""The release that writes our locks, whatever is installed: different releases write different locks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uv:
+    """A uv program and its version, `0.9.26`."""
+
+    path: Path
+    version: str
+
+
+@cache
+def installed_uv() -> Uv | None:
+    """Return the uv that came with us as a dependency, else the first on `PATH` that answers, else None."""
+    candidates = [_bundled_uv(), *(Path(folder, "uv") for folder in os.get_exec_path())]
+    for path in candidates:
+        if path is not None and os.access(path, os.X_OK):
+            outcome = run(Command(argv=(str(path), "--version"), environment={}, timeout=10))
+            words = outcome.stdout.split()
+            if outcome.ok and words[:1] == ["uv"]:
+                return Uv(path=path, version=words[1])
+    return None
+
+
+def provide_uv(
+    version: str, *, cache: Path, settings: IndexSettings, on_fetch: Callable[[str], None] = lambda _: None
+) -> Uv:
+    """Return the given release of uv, fetched into `cache` by the installed one the first time.
+
+    `on_fetch` is told the version before anything is fetched. A release that is in the cache costs no subprocess.
+    Raises `DifyoffError`: `uv-not-found` when no uv is installed, `uv-not-available` when the release cannot be had.
+    """
+    uv = Uv(path=cache / "uv" / version / "bin" / "uv", version=version)
+    if uv.path.is_file():
+        return uv
+    installed = installed_uv()
+    if installed is None:
+        raise DifyoffError(
+            Diagnosis(
+                slug="uv-not-found",
+                message="there is no uv on this machine",
+                hint=f"{sys.executable} -m pip install uv",
+            )
+        )
+    if installed.version == version:
+        return installed
+    on_fetch(version)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".uv-") as scratch:
+        fetched = Path(scratch, "uv")
+        environment, arguments = resolving(settings, home=Path(scratch, "home"), cache=cache / "uv-cache")
+        outcome = run(
+            Command(
+                argv=(
+                    *(str(installed.path), "pip", "install", *arguments, "--python", sys.executable),
+                    *("--target", str(fetched), "--no-deps", "--only-binary", ":all:", "--link-mode", "copy"),
+                    f"uv=={version}",
+                ),
+                environment=environment,
+                cwd=Path(scratch),
+                timeout=600,
+            )
+        )
+        if not outcome.ok:
+            raise DifyoffError(
+                Diagnosis(
+                    slug="uv-not-available",
+                    message=f"uv {version} could not be fetched",
+                    context=tuple(redact(outcome.stderr).strip().splitlines()),
+                    hint=f"Run once where a package index that has uv {version} can be reached",
+                )
+            )
+        uv.path.parent.mkdir(parents=True, exist_ok=True)
+        (fetched / "bin" / "uv").replace(uv.path)  # atomic: of two processes the later wins, with the same file
+    return uv
+
+
+def _bundled_uv() -> Path | None:
+    try:
+        from uv import find_uv_bin
+
+        return Path(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv", path=str(Path(sys.executable).parent))
+        return Path(found) if found else None
