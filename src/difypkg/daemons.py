@@ -31,8 +31,8 @@ Branch: TypeAlias = Literal["requirements", "sync", "sync-offline", "sync-frozen
 class Release:
     """One release of the daemon, its image and its rules.
 
-    `date` is its tag's; `uv` the version in its image; `dify` the Dify versions seen to ship it. Of a release newer than
-    this table, `known` is false, these three are empty, and the rules are the newest.
+    `date` is its tag's; `uv` the version in its image; `dify` the Dify versions seen to ship it. Of a release newer
+    than this table, `known` is false, these three are empty, and the rules are the newest.
     """
 
     version: Version
@@ -217,12 +217,12 @@ def release(version: str) -> Release:
 def release_for_dify(version: str) -> Release:
     """Return the release that a Dify version ships, `1.13.0`.
 
-    A version that was not looked at has the release of its neighbours where both ship the same. Raises `DifyoffError`
-    (`unknown-daemon-release`) otherwise.
+    A version not seen has the release of its neighbours where both ship the same, and a fix (`1.10.1-fix.1`) that of
+    the version it fixes. Raises `DifyoffError` (`unknown-daemon-release`) otherwise.
     """
     ships = {Version(dify): each for each in releases() for dify in each.dify}
     try:
-        wanted = Version(version)
+        wanted = Version(version.partition("-fix")[0])
     except InvalidVersion:
         raise _unknown(version, "Dify", [str(each) for each in ships]) from None
     before = max((each for each in ships if each <= wanted), default=None)

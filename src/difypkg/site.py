@@ -1,7 +1,8 @@
 """What a site must set before it takes this very package: names as Dify's `.env` has them, values, and why.
 
-Imitates the upload checks of the daemon (`internal/server/controllers/plugins.go`, `internal/service/plugin_decoder.go`,
-`pkg/plugin_packager/decoder/zip.go`, 0.0.4 to 0.6.10) and the defaults of Dify's `docker/docker-compose.yaml`.
+Imitates the upload checks of the daemon (`internal/server/controllers/plugins.go`,
+`internal/service/plugin_decoder.go`, `pkg/plugin_packager/decoder/zip.go`, 0.0.4 to 0.6.10) and the names and defaults
+of Dify's `docker/docker-compose.yaml`.
 """
 
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def site_settings(
 
 
 def site_findings(release: Release, *, wheels_size: int) -> tuple[Diagnosis, ...]:
-    """Return what no setting of a release helps against: `install-may-time-out` for much to unpack on 0.4.1 and older."""
+    """Return what no setting helps against: `install-may-time-out`, for much to unpack on daemons up to 0.4.1."""
     needed = wheels_size // _UNPACKED_PER_SECOND
     if not release.install_timer or needed <= release.install_timer:
         return ()
@@ -86,8 +87,8 @@ def size_verdict(
 ) -> SizeVerdict:
     """Return whether a package of these sizes passes `limit` bytes (the release's default if none is given).
 
-    With `complete` false the sizes are lower bounds, because some are not known yet. Equal to the limit passes, as in the
-    daemon.
+    With `complete` false the sizes are lower bounds, because some are not known yet. Equal to the limit passes, as in
+    the daemon.
     """
     limit = release.max_package_size if limit is None else limit
     largest = max(file_size, unpacked_size)
@@ -168,8 +169,8 @@ def _timeout_settings(release: Release, wheels_size: int) -> Iterator[SiteSettin
             name="PLUGIN_PYTHON_ENV_INIT_TIMEOUT",
             value=str(min(_round_up(needed, 60), release.uv_timeout)),
             where=("plugin_daemon",),
-            reason=f"unpacking {_mib(wheels_size)} of wheels may take {needed} s without a word from uv, which the daemon "
-            f"kills after {release.init_timeout}; the daemon reads it as PYTHON_ENV_INIT_TIMEOUT",
+            reason=f"unpacking {_mib(wheels_size)} of wheels may take {needed} s without a word from uv, which the "
+            f"daemon kills after {release.init_timeout} s; the daemon reads it as PYTHON_ENV_INIT_TIMEOUT",
         )
 
 
