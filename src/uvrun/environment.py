@@ -23,11 +23,13 @@ _INDEX_VARIABLES: Final = frozenset(
 )
 _CONNECTION_VARIABLES: Final = frozenset(
     {
-        *("UV_INDEX_STRATEGY", "UV_KEYRING_PROVIDER", "UV_INSECURE_HOST", "UV_CREDENTIALS_DIR"),
-        *("UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"),
-        *("UV_PYTHON_INSTALL_DIR", "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS_JSON_URL"),
+        *("UV_INDEX_STRATEGY", "UV_KEYRING_PROVIDER", "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES"),
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+        *("SSL_CERT_DIR", "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS_JSON_URL"),
     }
+)
+_PATH_VARIABLES: Final = frozenset(
+    {"NETRC", "SSL_CERT_FILE", "SSL_CLIENT_CERT", "UV_CREDENTIALS_DIR", "UV_PYTHON_INSTALL_DIR"}
 )
 # What netrc, keyring's backends and git (for a dependency from a repository) need to find the user's secrets.
 _USER_VARIABLES: Final = frozenset(
@@ -36,9 +38,12 @@ _USER_VARIABLES: Final = frozenset(
         *("DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO"),
     }
 )
-_INDEX_CREDENTIAL: Final = re.compile(r"UV_INDEX_(?P<name>\w+)_(?P<what>USERNAME|PASSWORD)")
+_INDEX_CREDENTIAL: Final = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
 
 _INDEX_KEYS: Final = ("index", "index-url", "extra-index-url", "no-index", "find-links")
+_INDEX_FIELDS: Final = frozenset(
+    {"name", "url", "explicit", "default", "format", "authenticate", "ignore-error-codes", "cache-control"}
+)
 _CONNECTION_KEYS: Final = ("index-strategy", "keyring-provider", "allow-insecure-host", "python-install-mirror")
 _PROXY_KEYS: Final = {"http-proxy": "HTTP_PROXY", "https-proxy": "HTTPS_PROXY", "no-proxy": "NO_PROXY"}
 
@@ -123,26 +128,27 @@ def read_index_settings(environ: Mapping[str, str], *, index_url: str | None = N
     `index_url` (our own `--index-url`) takes the place of every configured index, with the credentials kept. Raises
     `DifyoffError` (`uv-configuration-unreadable`) for a configuration file that is not TOML.
     """
-    allowed = _CONNECTION_VARIABLES | _USER_VARIABLES | (frozenset() if index_url else _INDEX_VARIABLES)
-    environment = {
-        name: value
-        for name, value in environ.items()
-        if value and (name in allowed or _INDEX_CREDENTIAL.fullmatch(name))
-    }
+    environment = {}
+    for name, value in environ.items():
+        if name in _CONNECTION_VARIABLES | _USER_VARIABLES or _INDEX_CREDENTIAL.fullmatch(name):
+            environment[name] = value
+        elif name in _PATH_VARIABLES and value:
+            environment[name] = str(Path(value).absolute())  # uv will run in another folder
+        elif name in _INDEX_VARIABLES and value and not index_url:
+            environment[name] = _absolute_entries(name, value)
     config: dict[str, Any] = {}
     for layer in _config_layers(environ):
         for key in (*_INDEX_KEYS, *_CONNECTION_KEYS):
-            if key in layer:
-                config[key] = (
-                    config.get(key, []) + layer[key] if isinstance(layer[key], list) else config.get(key, layer[key])
-                )
+            if isinstance(layer.get(key), list):
+                config[key] = [*config.get(key, []), *layer[key]]
+            elif key in layer:
+                config.setdefault(key, layer[key])
         for key, variable in _PROXY_KEYS.items():
             if key in layer and variable.lower() not in environment:
-                value = layer[key]
-                environment.setdefault(variable, ",".join(value) if isinstance(value, list) else value)
+                environment.setdefault(variable, ",".join(layer[key]) if key == "no-proxy" else layer[key])
     if index_url:
         config = {key: value for key, value in config.items() if key not in _INDEX_KEYS}
-        config["index"] = [{"url": index_url, "default": True}]
+        config["index"] = [{"url": _absolute(index_url, Path.cwd()), "default": True}]
     return IndexSettings(config=config, environment=environment)
 
 
@@ -153,16 +159,18 @@ def credentials(settings: IndexSettings) -> tuple[Credential, ...]:
     """
     found = []
     for name, url in _index_urls(settings):
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # not a URL: uv will say so
+            continue
         variable = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
         user = settings.environment.get(f"{variable}_USERNAME", "") if name else ""
         password = settings.environment.get(f"{variable}_PASSWORD", "") if name else ""
-        if not user and not password:
+        if not (user or password):
             user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        if parts.hostname and (user or password):
-            found.append(
-                Credential(scheme=parts.scheme, host=parts.hostname, port=parts.port, user=user, password=password)
-            )
+        if host and (user or password):
+            found.append(Credential(scheme=parts.scheme, host=host, port=port, user=user, password=password))
     return tuple(found)
 
 
@@ -194,7 +202,9 @@ def _config_layers(environ: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
 def _read_config(file: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        for options in (table, table.get("pip", {})):
+            _make_absolute(options, file.absolute().parent)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # not TOML, or not the shape uv takes
         raise DifyoffError(
             Diagnosis(
                 slug="uv-configuration-unreadable",
@@ -203,24 +213,42 @@ def _read_config(file: Path) -> dict[str, Any]:
                 hint="Repair the file, or set UV_NO_CONFIG=1 to go on without it",
             )
         ) from error
-    for options in (table, table.get("pip", {})):
-        _make_absolute(options, file.absolute().parent)
     return table
 
 
 def _make_absolute(options: dict[str, Any], folder: Path) -> None:
     """Resolve paths among the index options against the folder of their file, as uv does."""
-
-    def absolute(url: str) -> str:
-        return url if "://" in url else os.path.normpath(folder / url)
-
     for key in ("find-links", "extra-index-url"):
         if key in options:
-            options[key] = [absolute(url) for url in options[key]]
+            options[key] = [_absolute(url, folder) for url in options[key]]
     if "index-url" in options:
-        options["index-url"] = absolute(options["index-url"])
-    for index in options.get("index", []):
-        index["url"] = absolute(index["url"])
+        options["index-url"] = _absolute(options["index-url"], folder)
+    if "index" in options:
+        options["index"] = [
+            {field: value for field, value in index.items() if field in _INDEX_FIELDS}
+            | {"url": _absolute(index["url"], folder)}
+            for index in options["index"]
+        ]
+
+
+def _absolute(url: str, folder: Path) -> str:
+    return url if "://" in url else os.path.normpath(folder / url)
+
+
+def _absolute_entries(variable: str, value: str) -> str:
+    entries = ((name, _absolute(url, Path.cwd())) for name, url in _entries(variable, value))
+    return _separator(variable).join(f"{name}={url}" if name else url for name, url in entries)
+
+
+def _entries(variable: str, value: str) -> Iterator[tuple[str, str]]:
+    """Yield (name or "", URL or path) of each entry of one of uv's index variables."""
+    for entry in value.split(_separator(variable)):
+        if match := re.fullmatch(r"(?:([\w.-]+)=)?(.+)", entry.strip()):
+            yield match[1] or "", match[2]
+
+
+def _separator(variable: str) -> str:
+    return "," if variable == "UV_FIND_LINKS" else " "
 
 
 def _open_indexes(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -230,11 +258,8 @@ def _open_indexes(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _index_urls(settings: IndexSettings) -> Iterator[tuple[str, str]]:
     """Yield (name or "", URL) of every index and find-links page, the environment's first."""
-    for variable in sorted(_INDEX_VARIABLES):
-        separators = r"[\s,]+" if variable == "UV_FIND_LINKS" else r"\s+"
-        for entry in re.split(separators, settings.environment.get(variable, "")):
-            name, equals, url = entry.partition("=")
-            yield (name, url) if equals and re.fullmatch(r"[\w.-]+", name) else ("", entry)
+    for variable in sorted(_INDEX_VARIABLES & settings.environment.keys()):
+        yield from _entries(variable, settings.environment[variable])
     for index in settings.config.get("index", []):
         yield index.get("name", ""), index["url"]
     for url in (settings.config.get("index-url"), *settings.config.get("extra-index-url", [])):

@@ -1,7 +1,6 @@
 """Find uv, and fetch a given release of it once."""
 
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -98,5 +97,4 @@ def _bundled_uv() -> Path | None:
 
         return Path(find_uv_bin())
     except (ImportError, FileNotFoundError):
-        found = shutil.which("uv", path=str(Path(sys.executable).parent))
-        return Path(found) if found else None
+        return None
