@@ -50,9 +50,9 @@ def run_uv(
     binary: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run uv with no configuration but `env`, on CPython 3.12; a failure raises with uv's own words."""
+    """Run uv on CPython 3.12 with the project's configuration and `env`; a failure raises with uv's own words."""
     python = python312()
-    clean = {"PATH": os.defpath, "HOME": str(cache_dir), "UV_CACHE_DIR": str(cache_dir), "UV_NO_CONFIG": "1"}
+    clean = {"PATH": os.defpath, "HOME": str(cache_dir), "UV_CACHE_DIR": str(cache_dir)}
     clean |= {"UV_PYTHON": str(python), "UV_PYTHON_DOWNLOADS": "never"} if python else {}
     done = subprocess.run(
         [binary or uv.find_uv_bin(), *arguments],

@@ -114,7 +114,7 @@ def sdist(
     contents = {
         "PKG-INFO": metadata,
         "pyproject.toml": b'[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
-        "backend.py": (backend or _BACKEND).encode(),
+        "backend.py": (backend or BACKEND).encode(),
         f"{module}/__init__.py": f'__version__ = "{version}"\n'.encode(),
     }
     if native:
@@ -205,7 +205,7 @@ PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&definition); }
 
 # Stands beside the source of every sdist, and compiles `*.c` when there is any. As with setuptools the archive's times
 # are those of SOURCE_DATE_EPOCH or of now, and its modes follow the umask: the same bytes twice are the builder's work.
-_BACKEND = '''\
+BACKEND = '''\
 """A PEP 517 backend with nothing to install."""
 
 import base64
