@@ -1,0 +1,92 @@
+"""Every dependency form, by the real command line against the loopback index; what is made installs without a network.
+
+`pytest --update-golden` writes what is seen into `fixtures/plugins/*/expected.json`; read the difference before
+committing it.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.cli import Run, difyoff
+from kit.daemon import HOST, PIP_COMMANDS, SYNC_COMMANDS, install, starts
+from kit.golden import Case, cases
+from kit.index import Index
+
+_BUILDS = [pytest.param(case, arch, id=f"{case.name}-{arch}") for case in cases() for arch in case.architectures]
+
+
+@pytest.mark.parametrize(("case", "arch"), _BUILDS)
+def test_builds_as_expected_and_installs_without_a_network(
+    case: Case,
+    arch: str,
+    index: Index,
+    uv_cache: Path,
+    lock_uv: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pytestconfig: pytest.Config,
+) -> None:
+    if lack := case.missing():
+        pytest.skip(lack)
+    source = case.prepare(tmp_path / "source", index, uv_cache)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+
+    run = difyoff("build", source, "--arch", arch, "--json", "-o", tmp_path / "out", cwd=tmp_path)
+
+    seen = _stable(run, {index.address: "@ADDRESS@", str(tmp_path): "@TMP@"})
+    if pytestconfig.getoption("--update-golden"):
+        known = json.loads(case.expected.read_text(encoding="utf-8")) if case.expected.is_file() else {}
+        kept = {one: known[one] for one in case.architectures if one in known}
+        text = json.dumps(kept | {arch: seen}, indent=2, ensure_ascii=False, sort_keys=True)
+        case.expected.write_text(f"{text}\n", encoding="utf-8")
+    assert case.expected.is_file(), "no expected.json: write it with --update-golden"
+    assert seen == json.loads(case.expected.read_text(encoding="utf-8"))[arch]
+    if run.code == 0:
+        package = Path(run.result["output"]["path"])
+        for machine in ("amd64", "arm64") if arch == "all" else (arch,):
+            _installs(package, machine, lock_uv, tmp_path / machine)
+
+
+def _stable(run: Run, hidden: dict[str, str]) -> dict[str, Any]:
+    """Return what must not change from machine to machine: no addresses, folders, sizes and hashes."""
+    result = run.result
+    seen: dict[str, Any] = {
+        "exit": run.code,
+        "findings": sorted(finding["slug"] for finding in result.get("findings", [])),
+    }
+    if diagnosis := result.get("diagnosis"):
+        seen["diagnosis"] = diagnosis["slug"]
+    if run.code == 0:
+        with zipfile.ZipFile(result["output"]["path"]) as package:
+            names = package.namelist()
+        seen["output"] = Path(result["output"]["path"]).name
+        seen["identity"] = result["identity"].partition("@")[0]
+        seen["edits"] = [f"{edit['file']}: {edit['what']}" for edit in result["edits"]]
+        seen["files"] = sorted(name for name in names if not name.startswith("wheels/"))
+        seen["wheels"] = sorted(name.removeprefix("wheels/") for name in names if name.startswith("wheels/"))
+    text = json.dumps(seen)
+    for value, placeholder in hidden.items():
+        text = text.replace(value, placeholder)
+    visible: dict[str, Any] = json.loads(text)
+    return visible
+
+
+def _installs(package: Path, machine: str, uv: Path, folder: Path) -> None:
+    """Install by each of the daemon's commands that applies, and on this machine's architecture start the plugin."""
+    with zipfile.ZipFile(package) as archive:
+        names = archive.namelist()
+        lock = archive.read("uv.lock") if "uv.lock" in names else None
+    commands = PIP_COMMANDS + (SYNC_COMMANDS if "pyproject.toml" in names else ())
+    for command in commands:
+        where = folder / "_".join(command).replace("/", "")
+        done = install(package, where, command, uv=uv, arch=machine)
+        assert done.returncode == 0, f"uv {' '.join(command)} for {machine}:\n{done.stderr}"
+        if lock is not None:
+            assert (where / "plugin/uv.lock").read_bytes() == lock, f"uv {' '.join(command)} rewrote uv.lock"
+        if machine == HOST:
+            assert starts(where / "plugin"), f"installed by uv {' '.join(command)}, the plugin does not start"
