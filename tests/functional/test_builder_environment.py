@@ -1,7 +1,7 @@
 """Whoever builds, from wherever: what surrounds the builder must not change one byte of the package."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from kit.index import Index
 from kit.locks import write_lock
 from kit.plugins import PYPROJECT, write_plugin
 
-Disguise = Callable[[Path], Mapping[str, str]]
+Disguise = Callable[[Path], dict[str, str]]
 """Sets the scene in a folder that holds the plugin's parent and the home, and returns environment variables."""
 
 
@@ -19,7 +19,7 @@ def _variables(**values: str) -> Disguise:
     return lambda _: values
 
 
-def _user_configuration(scene: Path) -> Mapping[str, str]:
+def _user_configuration(scene: Path) -> dict[str, str]:
     _write(
         scene / "home/.config/uv/uv.toml",
         'exclude-newer = "2020-01-01T00:00:00Z"\nprerelease = "allow"\nresolution = "lowest"\n'
@@ -28,12 +28,12 @@ def _user_configuration(scene: Path) -> Mapping[str, str]:
     return {}
 
 
-def _system_configuration(scene: Path) -> Mapping[str, str]:
+def _system_configuration(scene: Path) -> dict[str, str]:
     _write(scene / "etc/uv/uv.toml", 'exclude-newer = "2020-01-01T00:00:00Z"\nresolution = "lowest"\n')
     return {"XDG_CONFIG_DIRS": str(scene / "etc")}
 
 
-def _workspace_above(scene: Path) -> Mapping[str, str]:
+def _workspace_above(scene: Path) -> dict[str, str]:
     _write(
         scene / "pyproject.toml",
         '[project]\nname = "above"\nversion = "1"\nrequires-python = ">=3.13"\ndependencies = ["absent>=7"]\n'
@@ -43,12 +43,12 @@ def _workspace_above(scene: Path) -> Mapping[str, str]:
     return {}
 
 
-def _configuration_above(scene: Path) -> Mapping[str, str]:
+def _configuration_above(scene: Path) -> dict[str, str]:
     _write(scene / "uv.toml", 'exclude-newer = "2020-01-01T00:00:00Z"\nresolution = "lowest"\nno-index = true\n')
     return {}
 
 
-def _refusing_shims(scene: Path) -> Mapping[str, str]:
+def _refusing_shims(scene: Path) -> dict[str, str]:
     for name in ("python", "python3", "python3.12"):
         shim = scene / "shims" / name
         _write(shim, '#!/bin/sh\necho "pyenv: $0: command not found" >&2\nexit 127\n')
@@ -56,7 +56,7 @@ def _refusing_shims(scene: Path) -> Mapping[str, str]:
     return {"PATH": os.pathsep.join([str(scene / "shims"), os.environ["PATH"]])}
 
 
-def _active_environment(scene: Path) -> Mapping[str, str]:
+def _active_environment(scene: Path) -> dict[str, str]:
     _write(scene / "venv/pyvenv.cfg", "home = /nowhere\nversion = 3.9.0\n")
     return {"VIRTUAL_ENV": str(scene / "venv"), "CONDA_PREFIX": str(scene / "venv"), "PYTHONPATH": str(scene)}
 

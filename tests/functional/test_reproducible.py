@@ -1,4 +1,4 @@
-"""The same plugin gives the same bytes: twice, elsewhere, from another copy, under another umask, language and clock."""
+"""The same plugin gives the same bytes: twice, elsewhere, under another umask, language and clock."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from difypkg.target import TARGETS
 from kit.cli import difyoff
 from kit.index import Index
 from kit.locks import write_lock
-from kit.plugins import PYPROJECT, pack, write_plugin
+from kit.plugins import PYPROJECT, write_plugin
 
 Build = Callable[..., bytes]
 
@@ -88,16 +88,16 @@ def test_in_another_language_zone_and_order(env: Mapping[str, str], plugin: Path
     assert build(plugin, env=env) == build(plugin)
 
 
-_KEY = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
+_KEY = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 _VALUE = st.one_of(
     st.booleans(),
     st.integers(-(2**63), 2**63 - 1),
-    st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=12),
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12),
     st.lists(st.integers(0, 9), max_size=3),
 )
 _TABLE = st.dictionaries(_KEY, st.one_of(_VALUE, st.dictionaries(_KEY, _VALUE, max_size=3)), max_size=4)
 _KEPT = st.fixed_dictionaries({}, optional={key: st.just(["idna==3.20"]) for key in KEPT_SETTINGS[:2]})
-_FOREIGN = st.dictionaries(_KEY.filter(lambda key: key not in {"uv"}), _TABLE, max_size=3)
+_FOREIGN = st.dictionaries(_KEY.filter(lambda key: key != "uv"), _TABLE, max_size=3)
 
 
 @given(tools=_FOREIGN, kept=_KEPT, other=_TABLE, dropped=_TABLE, urls=st.dictionaries(_KEY, st.just("x"), max_size=2))
