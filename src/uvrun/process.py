@@ -8,6 +8,7 @@ import os
 import selectors
 import signal
 import subprocess
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -141,6 +142,7 @@ class Running:
         self._process = process
         self._output = _output(process)
         self._lines = _Lines()
+        self._read: deque[str] = deque()  # a caller that stops listening finds the rest of what was read here
         self._stderr = b""
 
     @property
@@ -158,13 +160,19 @@ class Running:
         Raises `TimeoutError` once `timeout` seconds have passed since the first line was asked for.
         """
         deadline = monotonic() + timeout
+        yield from self._waiting()
         for stream, data in self._output:
             if stream is self._process.stdout:
-                yield from self._lines.feed(data)
+                self._read.extend(self._lines.feed(data))
+                yield from self._waiting()
             elif stream is self._process.stderr:
                 self._stderr = (self._stderr + data)[-_STDERR_TAIL:]
             if monotonic() >= deadline:
                 raise TimeoutError
+
+    def _waiting(self) -> Iterator[str]:
+        while self._read:
+            yield self._read.popleft()
 
 
 @contextmanager
