@@ -8,6 +8,7 @@ import platformdirs
 import pytest
 import uv
 
+from kit.daemon import network_cut
 from kit.index import Index, serve
 from kit.packages import standard_set
 from kit.uvs import python312
@@ -31,7 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    return [f"uv: {uv.find_uv_bin()}, locks by {LOCK_UV}", f"CPython 3.12: {python312() or 'none on this machine'}"]
+    return [
+        f"uv: {uv.find_uv_bin()}, locks by {LOCK_UV}",
+        f"CPython 3.12: {python312() or 'none on this machine'}",
+        f"installs without a network: {' '.join(network_cut()) or 'by a proxy that is not there'}",
+    ]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

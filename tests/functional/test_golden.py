@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from kit.cli import Run, difyoff
-from kit.daemon import HOST, PIP_COMMANDS, SYNC_COMMANDS, install, starts
+from kit.daemon import HOST, PIP_COMMANDS, SYNC_COMMANDS, install, starts, unpack
 from kit.golden import Case, cases
 from kit.index import Index
+from kit.locks import write_lock
+from kit.plugins import pack, write_plugin
+from kit.wheels import wheel
 
 _BUILDS = [pytest.param(case, arch, id=f"{case.name}-{arch}") for case in cases() for arch in case.architectures]
 
@@ -90,3 +93,34 @@ def _installs(package: Path, machine: str, uv: Path, folder: Path) -> None:
             assert (where / "plugin/uv.lock").read_bytes() == lock, f"uv {' '.join(command)} rewrote uv.lock"
         if machine == HOST:
             assert starts(where / "plugin"), f"installed by uv {' '.join(command)}, the plugin does not start"
+
+
+@pytest.mark.parametrize("command", SYNC_COMMANDS + PIP_COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("fault", ["tampered", "missing"])
+def test_a_package_with_a_faulty_wheel_does_not_install(
+    fault: str,
+    command: tuple[str, ...],
+    index: Index,
+    uv_cache: Path,
+    lock_uv: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the golden test proves could also have failed: the hashes hold, and nothing comes from elsewhere."""
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    plugin = write_plugin(tmp_path / "tiny")
+    write_lock(plugin, index, uv_cache)
+    run = difyoff("build", plugin, "--arch", HOST, "--json", "-o", tmp_path, cwd=tmp_path)
+    assert run.code == 0, run.stderr
+    folder = unpack(Path(run.result["output"]["path"]), tmp_path / "faulty")
+    (victim,) = (folder / "wheels").glob("idna-*.whl")
+    victim.unlink()
+    if fault == "tampered":
+        victim.write_bytes(wheel("idna", "3.20", files={"idna/evil.py": "import os\n"}).data)
+    faulty = pack(folder, tmp_path / "faulty.difypkg")
+
+    done = install(faulty, tmp_path / "installed", command, uv=lock_uv)
+
+    assert done.returncode != 0
+    assert "idna" in done.stderr
