@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
             _isolate(specification)
             _execute(arguments[1:], mask)
     except OSError as error:
-        print(f"{error.strerror}", file=sys.stderr, flush=True)  # noqa: T201
+        print(error, file=sys.stderr, flush=True)  # noqa: T201
         os._exit(NOT_SET_UP)
     supervise.supervise(command, parent)
 
@@ -111,7 +111,4 @@ def _execute(argv: Sequence[str], mask: Set[int]) -> NoReturn:
     given = Path("/proc/self/environ").read_bytes().rstrip(b"\0").split(b"\0")
     environment = dict(entry.split(b"=", 1) for entry in given if b"=" in entry)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    try:
-        os.execvpe(argv[0], list(argv), environment)
-    except OSError as error:
-        raise OSError(error.errno, f"{argv[0]}: {error.strerror}") from error
+    os.execvpe(argv[0], list(argv), environment)

@@ -65,13 +65,13 @@ def enter(*, writable: Collection[Path], readable: Collection[Path]) -> None:
 
     kernel.mount("", _ROOT, flags=kernel.MS_REC | kernel.MS_PRIVATE)
     base = _SCRATCH[0]
-    _scratch(base, mode="0755")
+    _scratch(base)
     (base / _HOST.name).mkdir()
     kernel.pivot_root(base, base / _HOST.name)
     chdir(_ROOT)
     for folder in _SCRATCH:
         folder.mkdir(parents=True)
-        _scratch(folder, mode="1777")
+        _scratch(folder)
     for path in sorted(shown, key=lambda path: len(path.parts)):
         _show(path, shown[path])
     _furnish()
@@ -80,8 +80,8 @@ def enter(*, writable: Collection[Path], readable: Collection[Path]) -> None:
     _close(open_, {*shown, *_SCRATCH})
 
 
-def _scratch(folder: Path, *, mode: str) -> None:
-    kernel.mount("tmpfs", folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode={mode}")
+def _scratch(folder: Path) -> None:
+    kernel.mount("tmpfs", folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV)
 
 
 def _show(path: Path, source: Path) -> None:
