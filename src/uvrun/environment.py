@@ -193,8 +193,9 @@ def _config_layers(environ: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
         user = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or Path.home()) / ".config")
         system = [*(environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"), "/etc"]
         system_files = [Path(folder, "uv", "uv.toml") for folder in system if folder]
-        files = [Path(user, "uv", "uv.toml"), *[file for file in system_files if file.is_file()][:1]]
-    tables = [_read_config(file) for file in files if file.is_file()]
+        files = [file for file in (Path(user, "uv", "uv.toml"),) if os.access(file, os.R_OK)]
+        files += [file for file in system_files if os.access(file, os.R_OK)][:1]
+    tables = [_read_config(file) for file in files]
     yield from (table.get("pip", {}) for table in tables)
     yield from tables
 

@@ -1,9 +1,11 @@
 """Find uv, and fetch a given release of it once."""
 
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,14 +30,8 @@ class Uv:
 @cache
 def installed_uv() -> Uv | None:
     """Return the uv that came with us as a dependency, else the first on `PATH` that answers, else None."""
-    candidates = [_bundled_uv(), *(Path(folder, "uv") for folder in os.get_exec_path())]
-    for path in candidates:
-        if path is not None and os.access(path, os.X_OK):
-            outcome = run(Command(argv=(str(path), "--version"), environment={}, timeout=10))
-            words = outcome.stdout.split()
-            if outcome.ok and words[:1] == ["uv"]:
-                return Uv(path=path, version=words[1])
-    return None
+    candidates = (*_bundled_uv(), *(Path(folder, "uv") for folder in os.get_exec_path()))
+    return next(filter(None, map(_ask, candidates)), None)
 
 
 def provide_uv(
@@ -91,10 +87,18 @@ def provide_uv(
     return uv
 
 
-def _bundled_uv() -> Path | None:
-    try:
+def _bundled_uv() -> Iterator[Path]:
+    with suppress(ImportError, FileNotFoundError):
         from uv import find_uv_bin
 
-        return Path(find_uv_bin())
-    except (ImportError, FileNotFoundError):
-        return None
+        yield Path(find_uv_bin())
+
+
+def _ask(path: Path) -> Uv | None:
+    """Return the uv at a path; None when there is none or it does not answer."""
+    with suppress(DifyoffError):
+        outcome = run(Command(argv=(str(path), "--version"), environment={}, timeout=10))
+        match = re.match(r"uv (\S+)", outcome.stdout)
+        if outcome.ok and match:
+            return Uv(path=path, version=match[1])
+    return None

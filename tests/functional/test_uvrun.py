@@ -142,6 +142,12 @@ class TestIndexSettings:
 
         assert not read_index_settings({**os.environ, "UV_CONFIG_FILE": str(chosen_file)}).configured
 
+    def test_uv_config_file_that_is_not_there_is_diagnosed(self, tmp_path: Path) -> None:
+        with pytest.raises(DifyoffError, match=r"absent\.toml"):
+            read_index_settings({"UV_CONFIG_FILE": str(tmp_path / "absent.toml")})
+
+        assert not read_index_settings({"UV_CONFIG_FILE": os.devnull}).configured
+
     def test_uv_no_config_is_honoured(self, configure: Callable[[str], Path]) -> None:
         configure('index-url = "https://user.example"')
 
@@ -389,6 +395,21 @@ class TestClosed:
         outcome = self.uv_reads_its_configuration(uv, closed(home=tmp_path / "h", cache=tmp_path / "c"), tmp_path)
 
         assert "0.0.1" in outcome.stderr
+
+
+class TestInstalledUv:
+    def test_first_on_path_that_answers_when_none_came_with_us(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program(tmp_path / "shim" / "uv", "exit 127")
+        (tmp_path / "foreign").mkdir()
+        (tmp_path / "foreign" / "uv").write_bytes(b"\x7fELF of another machine")
+        (tmp_path / "foreign" / "uv").chmod(0o755)
+        real = program(tmp_path / "real" / "uv", "echo 'uv 1.2.3 (somewhere)'")
+        monkeypatch.setenv("PATH", f"{tmp_path / 'shim'}:{tmp_path / 'foreign'}:{real.parent}")
+        monkeypatch.setattr(uv_module, "_bundled_uv", lambda: ())
+
+        assert installed_uv.__wrapped__() == Uv(path=real, version="1.2.3")
 
 
 class TestProvideUv:
