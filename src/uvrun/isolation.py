@@ -3,8 +3,10 @@
 Linux only. The ladder, strongest first: a network namespace made as root, one inside a user namespace, and a filter
 that refuses sockets. In the first two a command finds itself root without capabilities, in an empty home, among nothing
 but the system's programs and the paths it is given, with a loopback of its own, as in the daemon's image. The filter
-refuses the loopback too, and protects the host only where there is Landlock. An isolation is a prefix to an argv
-(`Isolation.wrap`); what stands behind the prefix is `uvrun.launcher`.
+refuses the loopback too, and protects the host only where there is Landlock. That hides nothing, it forbids: uv stops at
+a `uv.toml` above the work folder or in the user's home, and `/tmp` and `/dev/shm` cannot be used.
+
+An isolation is a prefix to an argv (`Isolation.wrap`); what stands behind the prefix is `uvrun.launcher`.
 """
 
 import errno
@@ -46,8 +48,9 @@ class Isolation:
         """Return the argv that runs `argv` in isolation, in the same environment and working directory.
 
         Of the host only system folders are visible, and `readable` and `writable` (files or folders, absolute, at the
-        same paths inside); the interpreter, uv and the working directory must be among them. Nothing above a work
-        folder is: no stray `uv.toml` is found. The exit code and signals are the command's own, and nothing it started
+        same paths inside); the interpreter, uv and the working directory must be among them. Of the folders above them
+        only the names are there, and no stray `uv.toml`. Give one work folder rather than several: a file can be neither
+        linked nor moved from one to another. The exit code and signals are the command's own, and nothing it started
         outlives it; code 125 with a line on stderr means that it was not run.
         """
         if self.name == "none":

@@ -360,7 +360,7 @@ def python() -> Path:
 def test_uv_installs_a_wheel_and_finds_no_stray_configuration(isolation: Isolation, python: Path, work: Path) -> None:
     plugin = work / "author" / "name-1.0@0"
     (plugin / "wheels").mkdir(parents=True)
-    tiny = wheel("tiny", "1.0", files={"tiny.py": "print('tiny is here')"})
+    tiny = wheel("tiny", "1.0")
     (plugin / "wheels" / tiny.filename).write_bytes(tiny.data)
     (plugin / "requirements.txt").write_text("--no-index\n--find-links=./wheels/\ntiny\n")
     uv_program = Path(uv.find_uv_bin())
@@ -378,7 +378,7 @@ def test_uv_installs_a_wheel_and_finds_no_stray_configuration(isolation: Isolati
 
     step(uv_program, "venv", ".venv", "--python", python)
     step(uv_program, "pip", "install", "-r", "requirements.txt", VIRTUAL_ENV=str(plugin / ".venv"))
-    assert step(plugin / ".venv/bin/python", "-c", "import tiny").stdout == "tiny is here\n"
+    assert step(plugin / ".venv/bin/python", "-c", "import tiny; print(tiny.__version__)").stdout == "1.0\n"
 
 
 # --- other people --------------------------------------------------------------------------------------------------
