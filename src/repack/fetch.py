@@ -21,8 +21,8 @@ from repack.parallel import parallel
 from repack.store import CHUNK, Partial, WheelStore, no_room
 
 _TRIES: Final = 5
-_FIRST_WAIT: Final = 0.25
-_ENOUGH: Final = 1 << 20  # a try that brought this much was worth it: it does not count as failed
+_FIRST_WAIT: Final = 0.25  # seconds; doubled each time
+_ENOUGH: Final = 1 << 20  # after a try that brought this much, the count starts anew
 _HEAD_SECONDS: Final = 5.0
 _ALGORITHMS: Final = frozenset(name for name in hashlib.algorithms_guaranteed if not name.startswith("shake"))
 
@@ -186,10 +186,10 @@ def _receive_with_retries(
         try:
             yield from _receive(download, part, store, client)
         except TransientError as error:
-            failures = 0 if part.size - before >= _ENOUGH else failures + 1
+            failures = 1 if part.size - before >= _ENOUGH else failures + 1
             if failures == _TRIES:
                 raise _gave_up(download, tries, error) from error
-            backoff = _FIRST_WAIT * 2**failures * random.uniform(0.5, 1)
+            backoff = _FIRST_WAIT * 2 ** (failures - 1) * random.uniform(0.5, 1)
             time.sleep(backoff if error.after is None else error.after)
             yield 0  # the place to be stopped after a wait
             continue
@@ -205,6 +205,7 @@ def _receive(download: Download, part: Partial, store: WheelStore, client: Clien
     part.resumed = part.size > 0
     headers = {"Range": f"bytes={part.size}-"} if part.size else {}
     with client.open(download.url, headers=headers) as response:
+        yield 0  # the place to be stopped at once: from here on `client.interrupt` reaches the response
         start = _first_byte(response.status, response.headers)
         if start != part.size:
             yield -part.size if part.resumed else 0

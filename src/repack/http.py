@@ -174,9 +174,12 @@ def _without_userinfo(url: str) -> str:
 
 
 def _redirected(url: str, location: str) -> str:
-    target = _without_userinfo(urljoin(url, location))
-    scheme = urlsplit(target).scheme
-    if scheme not in _PORTS or (scheme == "http" and urlsplit(url).scheme == "https"):
+    try:
+        target = _without_userinfo(urljoin(url, location))
+        safe = origin(target).startswith(("https:",) if urlsplit(url).scheme == "https" else ("https:", "http:"))
+    except ValueError:  # no URL at all
+        target, safe = "nowhere", False
+    if not safe:
         raise DifyoffError(
             Diagnosis(
                 slug="unsafe-redirect",
@@ -189,7 +192,7 @@ def _redirected(url: str, location: str) -> str:
 
 def _spend(response: "BaseHTTPResponse") -> None:
     # A short body is read so that its connection can be used again.
-    if int(response.headers.get("Content-Length") or 1 << 20) <= 1 << 16:
+    if (response.length_remaining or 0) <= 1 << 16 and "Content-Length" in response.headers:
         response.drain_conn()
     response.close()
 

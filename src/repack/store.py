@@ -53,9 +53,9 @@ class Partial:
         self.head = b""
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in self._algorithms}
 
-    def _count(self, chunk: bytes) -> None:
+    def _count(self, chunk: bytes | memoryview) -> None:
         self.size += len(chunk)
-        self.head = self.head or chunk[:512]
+        self.head = self.head or bytes(chunk[:512])
         for each in self._hashes.values():
             each.update(chunk)
 
@@ -63,8 +63,9 @@ class Partial:
         """Append a chunk."""
         left = memoryview(chunk)
         while left:
-            left = left[self._file.write(left) :]
-        self._count(chunk)
+            written = self._file.write(left)  # less than asked where the disk is about to be full
+            self._count(left[:written])
+            left = left[written:]
 
     def restart(self) -> None:
         """Throw away what is there."""

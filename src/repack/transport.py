@@ -6,6 +6,7 @@ client certificate (PEM, key in the same file), the variables that uv reads. Pro
 """
 
 import os
+import re
 import socket
 import ssl
 import threading
@@ -24,6 +25,7 @@ from difypkg.diagnosis import Diagnosis, DifyoffError
 from repack.http import TransientError, basic, redact
 
 _CONNECT_SECONDS: Final = 10.0
+_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT")
 
 
 class Transport:
@@ -98,7 +100,7 @@ class Transport:
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        file, folders, client = map(os.environ.get, _VARIABLES)
         context: ssl.SSLContext
         try:
             if file or folders:
@@ -109,14 +111,14 @@ class Transport:
                     context.load_verify_locations(cafile=file)
             else:
                 context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            if client := os.environ.get("SSL_CLIENT_CERT"):
+            if client:
                 context.load_cert_chain(client)
         except (OSError, ssl.SSLError) as error:
             raise DifyoffError(
                 Diagnosis(
                     slug="tls-failed",
-                    message=f"the certificates that the environment names cannot be read: {error}",
-                    hint="check SSL_CERT_FILE, SSL_CERT_DIR and SSL_CLIENT_CERT",
+                    message=f"the certificates that the environment names cannot be read: {error.strerror or error}",
+                    context=tuple(f"{name}={value}" for name in _VARIABLES if (value := os.environ.get(name))),
                 )
             ) from error
         return context
@@ -126,6 +128,7 @@ def _insecure_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    urllib3.disable_warnings(exceptions.InsecureRequestWarning)  # the user has said so
     return context
 
 
@@ -133,11 +136,14 @@ def _translated(url: str, error: exceptions.HTTPError) -> TransientError | Difyo
     causes = list(_causes(error))
     host = urlsplit(url).hostname
     for cause in causes:
-        if isinstance(cause, OSError) and "407" in str(cause):
+        # http.client has no error of its own for this, only an OSError with this text
+        if isinstance(cause, OSError) and (refusal := re.match(r"Tunnel connection failed: (\d+.*)", str(cause))):
+            if not refusal[1].startswith(("401", "403", "407")):
+                return TransientError(f"the proxy does not reach {host}: HTTP {refusal[1]}")
             return DifyoffError(
                 Diagnosis(
                     slug="index-unauthorised",
-                    message=f"the proxy does not let us reach {host}: HTTP 407",
+                    message=f"the proxy does not let us reach {host}: HTTP {refusal[1]}",
                     hint="give the proxy's user and password in HTTPS_PROXY and HTTP_PROXY",
                 )
             )
@@ -167,18 +173,16 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _reason(host: str | None, causes: list[BaseException]) -> str:
     """Say in a few words what went wrong; urllib3's own texts hold addresses of objects."""
+    kinds = tuple(type(cause) for cause in causes)
+    if any(issubclass(kind, (exceptions.NameResolutionError, socket.gaierror)) for kind in kinds):
+        return f"the name {host} does not resolve"
     for cause in causes:
-        match cause:
-            case exceptions.NameResolutionError() | socket.gaierror():
-                return f"the name {host} does not resolve"
-            case exceptions.ConnectTimeoutError():
-                return f"{host} does not answer"
-            case exceptions.ReadTimeoutError() | TimeoutError():
-                return f"{host} stopped sending"
-            case exceptions.IncompleteRead():
-                return "the connection closed before the end of the file"
-            case OSError(strerror=str(text)):
-                return text
-            case _:
-                pass
-    return type(causes[0]).__name__
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    if exceptions.ReadTimeoutError in kinds:
+        return f"{host} stopped sending"
+    if exceptions.ConnectTimeoutError in kinds:
+        return f"{host} does not answer"
+    if exceptions.IncompleteRead in kinds:
+        return "the connection closed before the end of the file"
+    return kinds[0].__name__
