@@ -11,6 +11,9 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 
 Architecture = Literal["amd64", "arm64"]
 
+ARCHITECTURES: Final[tuple[Architecture, ...]] = ("amd64", "arm64")
+"""The architectures that the daemon's image is published for."""
+
 _MACHINES: Final = MappingProxyType({"amd64": "x86_64", "arm64": "aarch64"})
 
 

@@ -1,0 +1,82 @@
+"""The command group. Commands are imported when they run, so that `--help` stays quick."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from difyoff import __version__
+from difypkg.diagnosis import DifyoffError, Exit
+
+_COMMANDS: Final = {
+    "build": "Make offline packages of plugins.",
+    "inspect": "Show what a package holds and what each daemon release does with it.",
+    "explain": "Print the page of a diagnosis.",
+}
+"""Each command and its line in the help; the module of that name in `difyoff.commands` holds it as `command`."""
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"difyoff.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "DIFYOFF"},
+)
+@click.version_option(__version__, "-V", "--version", message="difyoff %(version)s")
+def cli() -> None:
+    """Make Dify plugins installable without a network, and prove it before they cross the air gap."""
+
+
+def run(arguments: Sequence[str]) -> Exit | int:
+    """Run the command line and return its exit code. No error of a user ends in a traceback."""
+    try:
+        result = cli.main(list(arguments), prog_name="difyoff", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
+    except click.ClickException as error:
+        error.show()
+        return Exit.USAGE
+    except DifyoffError as error:
+        from difyoff.console import show_error
+
+        show_error(error.diagnosis)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Exception as error:  # noqa: BLE001
+        return _our_bug(error)
+    return result if isinstance(result, int) else Exit.DONE
+
+
+def _our_bug(error: Exception) -> Exit:
+    with tempfile.NamedTemporaryFile("w", prefix="difyoff-", suffix=".log", delete=False, encoding="utf-8") as log:
+        log.write(f"difyoff {__version__}, Python {sys.version}\n{sys.argv}\n")
+        traceback.print_exception(error, file=log)
+    click.echo(f"error[internal-error]: this is a fault of difyoff: {type(error).__name__}: {error}", err=True)
+    click.echo(f"  fix: please report it with {log.name}", err=True)
+    return Exit.BUG

@@ -1,0 +1,158 @@
+"""`difyoff build`: make offline packages of plugins."""
+
+import os
+from pathlib import Path
+
+import click
+
+from difyoff import __version__
+from difyoff.console import human_size, say, show_error, show_finding
+from difyoff.documents import (
+    BuildDocument,
+    BuildResult,
+    PackageDocument,
+    SettingDocument,
+    SizeDocument,
+    WheelDocument,
+    to_json,
+    write_atomically,
+)
+from difyoff.options import Size, arch_option, cache_option, common, targets_of
+from difyoff.progress import BuildView
+from difypkg import daemons
+from difypkg.diagnosis import Diagnosis, DifyoffError, Exit, worst
+from difypkg.record import TargetRecord
+from repack.api import OfflinePackage, Options, build
+from uvrun.environment import read_index_settings
+
+
+@click.command("build")
+@click.argument("plugins", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PLUGIN...")
+@click.option(
+    "-o",
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    show_default="the current folder",
+    help="Where packages are written.",
+)
+@click.option("--daemon", "release", help="The site's daemon release, for its limits and settings.  [default: newest]")
+@arch_option
+@click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
+@click.option("--index-url", help="Fetch every file from this index, whatever the plugin's lock names.")
+@click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
+@click.option("--force", is_flag=True, help="Replace an existing file that differs.")
+@click.option("--with-env", is_flag=True, help="Pack a plugin folder's .env, which is left out otherwise.")
+@cache_option
+@common
+def command(
+    plugins: tuple[Path, ...],
+    output_dir: Path,
+    release: str | None,
+    arch: str,
+    max_size: int | None,
+    index_url: str | None,
+    suffix: str,
+    force: bool,
+    with_env: bool,
+    cache_dir: Path,
+    as_json: bool,
+    report: Path | None,
+    quiet: bool,
+) -> int:
+    """Make an offline package of each PLUGIN, a .difypkg file or a plugin's folder.
+
+    The package carries every wheel that the plugin needs and installs without a network on every daemon release.
+    """
+    options = Options(
+        targets=targets_of(arch),
+        release=daemons.release(release) if release else daemons.newest(),
+        output=output_dir,
+        index=read_index_settings(os.environ, index_url=index_url),
+        cache=cache_dir.expanduser().absolute(),
+        version=__version__,
+        suffix=suffix,
+        max_size=max_size,
+        force=force,
+        with_env=with_env,
+    )
+    results = []
+    for plugin in plugins:
+        results.append(_build_one(plugin, options, quiet=quiet))
+        if results[-1].package is not None and not as_json:
+            click.echo(results[-1].package.path)
+    code = worst(Exit(result.exit_code) for result in results)
+    document = to_json(BuildDocument(results=tuple(results), exit_code=code))
+    if report is not None:
+        write_atomically(report, document)
+    if as_json:
+        click.echo(document)
+    return code
+
+
+def _build_one(plugin: Path, options: Options, *, quiet: bool) -> BuildResult:
+    try:
+        with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
+            built = build(plugin, options, listen=view)
+    except DifyoffError as error:
+        show_error(error.diagnosis)
+        return BuildResult(input=str(plugin), status="failed", exit_code=error.exit_code, diagnosis=error.diagnosis)
+    if not quiet:
+        _show(built, options)
+    return _result(plugin, built, options)
+
+
+def _show(built: OfflinePackage, options: Options) -> None:
+    package = built.package
+    say(f"{package.path.name}  {human_size(package.size)}  sha256 {package.sha256}")
+    say(str(package.identity))
+    for finding in built.findings:
+        if finding.slug not in ("size-limit",):
+            show_finding(finding)
+    say("")
+    say(f"On the site, before uploading (daemon {options.release}):")
+    for setting in built.site:
+        say(f"  {setting.name}={setting.value}   {setting.reason}")
+
+
+def _result(plugin: Path, built: OfflinePackage, options: Options) -> BuildResult:
+    package = built.package
+    return BuildResult(
+        input=str(plugin),
+        status=built.state,
+        exit_code=Exit.DONE,
+        identity=str(built.source.identity),
+        package=PackageDocument(
+            path=str(package.path),
+            sha256=package.sha256,
+            size=package.size,
+            unpacked_size=package.unpacked_size,
+            identity=str(package.identity),
+        ),
+        targets=tuple(
+            TargetRecord(architecture=each.architecture, python=each.python, glibc=".".join(map(str, each.glibc)))
+            for each in built.targets
+        ),
+        daemon=str(options.release),
+        resolution=built.resolution,
+        wheels=tuple(
+            WheelDocument(
+                name=wheel.name,
+                version=wheel.version,
+                filename=wheel.filename,
+                sha256=wheel.sha256,
+                size=wheel.size,
+                origin=wheel.origin,
+                architectures=tuple(sorted(wheel.architectures)),
+                built=wheel.built,
+            )
+            for wheel in built.wheels
+        ),
+        edits=built.edits,
+        findings=built.findings,
+        size=SizeDocument(verdict=built.size.verdict, limit=built.size.limit, text=built.size.text),
+        site=tuple(
+            SettingDocument(name=each.name, value=each.value, where=each.where, reason=each.reason)
+            for each in built.site
+        ),
+    )

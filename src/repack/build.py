@@ -1,0 +1,311 @@
+"""Build a wheel where only source exists: on this machine, from pinned requirements, the same bytes each time."""
+
+import hashlib
+import json
+import platform
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from difypkg.diagnosis import Diagnosis, DifyoffError
+from difypkg.record import BuildRecord
+from difypkg.target import TARGETS, Architecture
+from repack.resolution import ArchiveSource, FolderSource, GitSource
+from repack.source import Plugin
+from repack.store import WheelStore
+from repack.tools import Tools
+from repack.wheels import Wheel
+from uvrun.environment import redact
+from uvrun.interpreters import find_python
+from uvrun.process import Command, Outcome, run
+
+SOURCE_DATE_EPOCH: Final = 315532800
+"""1980-01-01, the first moment that a zip file can tell."""
+
+_LEGACY: Final = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inputs:
+    """All that decides the bytes of a wheel built here."""
+
+    source: str
+    requires: tuple[str, ...]
+    constraints: str
+    python: str
+    machine: str
+    source_date_epoch: int
+    uv: str
+
+
+def build_wheel(
+    name: str,
+    source: ArchiveSource | GitSource | FolderSource,
+    architectures: frozenset[Architecture],
+    *,
+    plugin: Plugin,
+    store: WheelStore,
+    sha256: str | None,
+    tools: Tools,
+) -> Wheel:
+    """Build the wheel of a distribution, or take it from the cache under the key of its inputs.
+
+    `sha256` is that of a fetched source archive. Raises `DifyoffError`: `source-build-failed`, `no-compiler`,
+    `cannot-build-for-target`, `git-source-unreachable`.
+    """
+    folder = tools.folder(f"build-{name}")
+    if isinstance(source, ArchiveSource):
+        assert sha256 is not None
+        tree, source_id = _unpack(store.path(sha256), source, folder), f"sha256:{sha256}"
+        origin = redact(source.url)
+    elif isinstance(source, GitSource):
+        tree, source_id = _clone(name, source, folder, tools), f"{source.url}@{source.commit}"
+        origin = f"git+{redact(source.url)}@{source.commit}"
+    else:
+        tree, source_id = _copy(source, plugin, folder)
+        origin = source.path
+    subdirectory = None if isinstance(source, FolderSource) else source.subdirectory
+    tree = tree / subdirectory if subdirectory else tree
+    build_system = _build_system(tree)
+    inputs = _Inputs(
+        source=f"{source_id}#{subdirectory}" if subdirectory else source_id,
+        requires=tuple(build_system.get("requires", ())),
+        constraints=_constraints(build_system.get("requires", ())),
+        python="3.12",
+        machine=platform.machine(),
+        source_date_epoch=SOURCE_DATE_EPOCH,
+        uv=tools.uv.version,
+    )
+    file = tools.cache / "built" / f"{_key(inputs)}.json"
+    known = _recall(file, store)
+    if known is None:
+        known = _build(name, tree, folder, inputs, store, tools)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(f".{tools.scratch.name}")
+        temporary.write_text(json.dumps(known), encoding="utf-8")
+        temporary.replace(file)
+    _check_tags(name, known["filename"], architectures)
+    distribution, version, _, _ = parse_wheel_filename(known["filename"])
+    return Wheel(
+        name=distribution,
+        version=str(version),
+        filename=known["filename"],
+        sha256=known["sha256"],
+        size=known["size"],
+        origin=origin,
+        architectures=architectures,
+        direct=not isinstance(source, ArchiveSource) or name != distribution,
+        built=BuildRecord(
+            source=inputs.source,
+            python=inputs.python,
+            machine=inputs.machine,
+            requirements=tuple(known["requirements"]),
+            source_date_epoch=SOURCE_DATE_EPOCH,
+        ),
+    )
+
+
+def _key(inputs: _Inputs) -> str:
+    return hashlib.sha256(json.dumps(asdict(inputs), sort_keys=True).encode()).hexdigest()
+
+
+def _recall(file: Path, store: WheelStore) -> dict[str, Any] | None:
+    try:
+        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return known if store.intact(known["sha256"]) is not None else None
+
+
+def _build(name: str, tree: Path, work: Path, inputs: _Inputs, store: WheelStore, tools: Tools) -> dict[str, Any]:
+    constraints = work / "constraints.txt"
+    constraints.write_text(inputs.constraints, encoding="utf-8")
+    requirements = _pin_requirements(name, inputs, work, tools)
+    constraints.write_text("\n".join(requirements) + "\n" + inputs.constraints, encoding="utf-8")
+    python = find_python((3, 12))
+    out = work / "wheel"
+    outcome = tools.resolving(
+        *("build", "--wheel", "--out-dir", str(out), "--build-constraints", str(constraints)),
+        *("--python", str(python.path if python else tools.python), str(tree)),
+        cwd=work,
+        # Debug information would hold the path of the scratch folder.
+        extra={"SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH), "CFLAGS": "-g0", "CXXFLAGS": "-g0"},
+    )
+    wheels = sorted(out.glob("*.whl")) if out.is_dir() else []
+    if not outcome.ok or len(wheels) != 1:
+        raise _build_failed(name, outcome)
+    wheel = wheels[0]
+    return {
+        "filename": wheel.name,
+        "sha256": store.add_file(wheel),
+        "size": wheel.stat().st_size,
+        "requirements": requirements,
+    }
+
+
+def _pin_requirements(name: str, inputs: _Inputs, work: Path, tools: Tools) -> list[str]:
+    """Resolve the declared build requirements to pins, within our constraints."""
+    if not inputs.requires:
+        return []
+    declared = work / "requires.txt"
+    declared.write_text("\n".join(inputs.requires) + "\n", encoding="utf-8")
+    outcome = tools.resolving(
+        *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python-version", "3.12"),
+        *("--python", str(tools.python), "--constraints", "constraints.txt", declared.name),
+        cwd=work,
+    )
+    if not outcome.ok:
+        raise _build_failed(name, outcome)
+    return [line for line in outcome.stdout.splitlines() if line.strip()]
+
+
+def _constraints(requires: Iterable[str]) -> str:
+    """Return our pins, without those that a declared build requirement excludes."""
+    declared = [each for line in requires if (each := _requirement(line)) is not None]
+    kept = []
+    for line in (files("repack") / "build-constraints.txt").read_text(encoding="utf-8").splitlines():
+        pin = None if line.startswith("#") else _requirement(line)
+        if pin is not None:
+            version = str(pin.specifier).removeprefix("==")
+            same = (each for each in declared if canonicalize_name(each.name) == pin.name)
+            if all(each.specifier.contains(version) for each in same):
+                kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def _requirement(line: str) -> Requirement | None:
+    try:
+        return Requirement(line)
+    except InvalidRequirement:
+        return None
+
+
+def _build_system(tree: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads((tree / "pyproject.toml").read_text(encoding="utf-8")).get("build-system", _LEGACY)
+    except (OSError, ValueError):
+        table = _LEGACY
+    return table if isinstance(table, dict) else dict(_LEGACY)
+
+
+def _unpack(archive: Path, source: ArchiveSource, folder: Path) -> Path:
+    """Unpack a source archive safely; return its one top folder."""
+    target = folder / "source"
+    target.mkdir()
+    try:
+        if source.filename.endswith(".zip"):
+            with zipfile.ZipFile(archive) as opened:
+                opened.extractall(target)
+        else:
+            with tarfile.open(archive) as opened_tar:
+                opened_tar.extractall(target, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
+        raise DifyoffError(
+            Diagnosis(
+                slug="source-build-failed",
+                message=f"{source.filename} cannot be unpacked: {error}",
+                context=(redact(source.url),),
+            )
+        ) from error
+    inside = list(target.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else target
+
+
+def _clone(name: str, source: GitSource, folder: Path, tools: Tools) -> Path:
+    """Check the commit out, with its history: version tools read tags."""
+    target = folder / "source"
+    quiet = ("-c", "core.autocrlf=false", "-c", "advice.detachedHead=false")
+    commands = (
+        ("git", "clone", "--quiet", "--no-checkout", source.url, str(target)),
+        ("git", *quiet, "-C", str(target), "checkout", "--quiet", source.commit),
+        ("git", *quiet, "-C", str(target), "submodule", "--quiet", "update", "--init", "--recursive"),
+    )
+    environment = {**tools.index.environment, "GIT_TERMINAL_PROMPT": "0"}
+    for argv in commands:
+        outcome = run(Command(argv=argv, environment=environment, cwd=folder, umask=0o022))
+        if not outcome.ok:
+            raise DifyoffError(
+                Diagnosis(
+                    slug="git-source-unreachable",
+                    message=f"{name} comes from a git repository that cannot be had: {redact(source.url)}",
+                    context=tuple(redact(outcome.stderr).strip().splitlines()[-5:]),
+                    hint="Build where the repository can be reached, with the rights to read it.",
+                )
+            )
+    return target
+
+
+def _copy(source: FolderSource, plugin: Plugin, folder: Path) -> tuple[Path, str]:
+    """Copy a folder of the plugin; return it and the digest of its files."""
+    root = PurePosixPath(source.path)
+    digest = hashlib.sha256()
+    target = folder / "source"
+    for path, file in sorted(plugin.files.items()):
+        if root == PurePosixPath() or PurePosixPath(path).is_relative_to(root):
+            content = file.read()
+            digest.update(hashlib.sha256(path.encode()).digest() + hashlib.sha256(content).digest())
+            copy = target / PurePosixPath(path).relative_to(root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+    if not target.is_dir():
+        raise DifyoffError(
+            Diagnosis(
+                slug="source-build-failed",
+                message=f"the plugin depends on the folder {source.path}, which is not part of it",
+                hint="Put the folder into the plugin, or publish it as a wheel.",
+            )
+        )
+    return target, f"files:{digest.hexdigest()}"
+
+
+def _check_tags(name: str, filename: str, architectures: frozenset[Architecture]) -> None:
+    try:
+        tags = parse_wheel_filename(filename)[-1]
+    except InvalidWheelFilename as error:
+        raise DifyoffError(
+            Diagnosis(slug="source-build-failed", message=f"building {name} gave {filename}, which is no wheel's name")
+        ) from error
+    for architecture in sorted(architectures):
+        if tags.isdisjoint(TARGETS[architecture].tags):
+            raise DifyoffError(
+                Diagnosis(
+                    slug="cannot-build-for-target",
+                    message=f"{name} has no wheel for {architecture} and cannot be built for it here: it came out as {filename}",
+                    note="It holds compiled code, which only a machine like the target's can build.",
+                    hint=f"Build on a Linux {architecture} machine with CPython 3.12 and a compiler.",
+                )
+            )
+
+
+def _build_failed(name: str, outcome: Outcome) -> DifyoffError:
+    text = redact(outcome.stderr)
+    lines = tuple(line for line in text.strip().splitlines() if line.strip())
+    no_compiler = any(
+        sign in text for sign in ("command 'gcc' failed: No such file", "unable to execute", "no C compiler")
+    )
+    if no_compiler:
+        hint = "Install a C compiler (on Debian `apt-get install build-essential`) and build again."
+        return DifyoffError(
+            Diagnosis(
+                slug="no-compiler",
+                message=f"{name} has to be compiled, and there is no C compiler",
+                context=lines[-8:],
+                hint=hint,
+            )
+        )
+    return DifyoffError(
+        Diagnosis(
+            slug="source-build-failed",
+            message=f"{name} has no wheel for the target, and building one from its source failed",
+            context=lines[-12:],
+            hint="The lines above are the build's own words. Publish a wheel of it on your index, or ask its author for one.",
+        )
+    )

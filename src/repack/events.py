@@ -1,0 +1,35 @@
+"""What a build tells while it works; the command line shows it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from difypkg.diagnosis import Diagnosis
+from difypkg.identity import Identity
+from repack.fetch import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A plugin was read: who it is, and what was found on the way."""
+
+    identity: Identity
+    findings: tuple[Diagnosis, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A stage that was finished, in words: `resolved`, `fetched`, `built`, `edited`, `packed`."""
+
+    name: Literal["uv", "resolved", "fetched", "built", "edited", "packed"]
+    text: str
+
+
+Event = Opened | Stage | Progress | Diagnosis
+"""A plugin read, a stage done, progress of a fetch, or a finding as soon as it is known."""
+
+Listener = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Listen to nothing."""

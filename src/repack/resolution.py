@@ -1,0 +1,73 @@
+"""What a plugin needs on its targets, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from difypkg.target import Architecture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelSource:
+    """A wheel to fetch: URL or path, size in bytes where the lock knows it, hex digests by algorithm."""
+
+    filename: str
+    url: str
+    size: int | None
+    hashes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveSource:
+    """A source archive to fetch and build into a wheel: an sdist, or what a direct reference names."""
+
+    filename: str
+    url: str
+    size: int | None
+    hashes: Mapping[str, str]
+    subdirectory: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitSource:
+    """A git commit to build into a wheel."""
+
+    url: str
+    commit: str
+    subdirectory: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSource:
+    """A folder of the plugin to build into a wheel."""
+
+    path: str
+
+
+Origin: TypeAlias = Literal["uv.lock", "uv.lock, renewed", "pyproject.toml", "requirements.txt"]
+"""What the pins come from."""
+
+Source: TypeAlias = WheelSource | ArchiveSource | GitSource | FolderSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """One release of a distribution and the file that some targets install it from.
+
+    `name` is normalised; `version` is None for a source whose version only its build tells. `direct` says that it comes
+    from a direct reference rather than an index.
+    """
+
+    name: str
+    version: str | None
+    source: Source
+    architectures: frozenset[Architecture]
+    direct: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """The pins of a plugin's closure on its targets, and where they came from, for people and for the record."""
+
+    pins: tuple[Pin, ...]
+    origin: Origin

@@ -1,0 +1,257 @@
+"""Plugin + wheels -> the offline shape: the files of the package and every edit that made them."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from difypkg.archive import file_chunks
+from difypkg.dependencies import LOCK, PYPROJECT, REQUIREMENTS
+from difypkg.diagnosis import Diagnosis, DifyoffError
+from difypkg.edits import Edit
+from difypkg.ignore import IGNORE_FILES, parse_ignore_file
+from difypkg.pyproject import WHEELS, exclusion, offline_pyproject, pin_reference
+from difypkg.requirements import PinnedWheels, offline_requirements
+from difypkg.signature import VERIFICATION
+from difypkg.target import Target
+from repack.source import Plugin, SourceFile
+from repack.store import WheelStore
+from repack.tools import Tools
+from repack.wheels import Wheel, direct_requirements
+from uvrun.process import Outcome
+
+_DROPPED: Final = {
+    VERIFICATION: "it belongs to the signature, which a changed package loses",
+    ".python-version": "it would make uv leave the Python that the daemon prepared",
+    "uv.toml": "it would overrule the settings in pyproject.toml",
+}
+_NOT_FOUND: Final = re.compile(
+    r"Because (?:there are no versions of )?(?:only )?([A-Za-z0-9._-]+)(?:\{[^}]*\}|\[[^\]]*\])*"
+    r"(?: was not found in the provided package locations|<| and )"
+)
+_WHEEL_PATH: Final = re.compile(r'(?<=\{ )path = "([^"]+)"(?= \})')
+_MOST_OVERRIDES: Final = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The files of an offline package but for its record, and the edits, in the order of the files."""
+
+    files: Mapping[str, SourceFile]
+    edits: tuple[Edit, ...]
+
+
+def shape(
+    plugin: Plugin,
+    wheels: Sequence[Wheel],
+    targets: Sequence[Target],
+    *,
+    own_wheel: Wheel | None,
+    store: WheelStore,
+    tools: Tools,
+) -> Shape:
+    """Return the offline shape of a plugin.
+
+    `own_wheel` is the plugin's own project where its modules do not lie at the plugin's root; it is one of `wheels`.
+    Raises `DifyoffError`: `relock-failed`, `transitive-direct-reference`.
+    """
+    files = dict(plugin.files)
+    edits: list[Edit] = []
+    for path, why in _DROPPED.items():
+        if files.pop(path, None) is not None:
+            edits.append(Edit(file=path, what="removed", why=why))
+    if plugin.dependencies.project is not None:
+        pyproject, lock, made = _lock(plugin, wheels, targets, own_wheel=own_wheel, store=store, tools=tools)
+        files[PYPROJECT], files[LOCK] = _bytes_file(pyproject), _bytes_file(lock)
+        edits += made
+    else:
+        _refuse_direct_requirements(wheels, store)
+        edits += _drop_unused(plugin, files)
+    requirements = offline_requirements(_pinned(wheels), targets)
+    files[REQUIREMENTS] = _bytes_file(requirements)
+    edits.append(
+        Edit(
+            file=REQUIREMENTS,
+            what=f"{'rewritten' if REQUIREMENTS in plugin.files else 'written'}: --no-index, {len(wheels)} hashed pins",
+            why="daemons up to 0.5.2, and from 0.6.3 on with a mirror, install from it",
+        )
+    )
+    for name in IGNORE_FILES:
+        if name in files:
+            content, made = _unignore(name, files[name].read())
+            files[name] = _bytes_file(content)
+            edits += made
+    for wheel in wheels:
+        chunks = partial(file_chunks, store.path(wheel.sha256))
+        files[f"{WHEELS}/{wheel.filename}"] = SourceFile(size=wheel.size, chunks=chunks)
+    return Shape(files=dict(sorted(files.items())), edits=tuple(edits))
+
+
+def _bytes_file(content: str | bytes) -> SourceFile:
+    data = content.encode() if isinstance(content, str) else content
+    return SourceFile(size=len(data), chunks=lambda: iter((data,)))
+
+
+def _drop_unused(plugin: Plugin, files: dict[str, SourceFile]) -> Iterator[Edit]:
+    """Remove what a newer daemon would install from, and find nothing in."""
+    reasons = {
+        PYPROJECT: "it has no [project] table: a daemon from 0.5.3 on would install nothing from it, and say success",
+        LOCK: f"it belongs to a {PYPROJECT} that says what to install, and there is none",
+    }
+    for path, why in reasons.items():
+        if files.pop(path, None) is not None:
+            yield Edit(file=path, what="removed", why=why)
+
+
+def _pinned(wheels: Sequence[Wheel]) -> list[PinnedWheels]:
+    releases: dict[tuple[str, str], list[Wheel]] = {}
+    for wheel in wheels:
+        releases.setdefault((wheel.name, wheel.version), []).append(wheel)
+    return [
+        PinnedWheels(
+            name=name,
+            version=version,
+            hashes=tuple(wheel.sha256 for wheel in group),
+            architectures=frozenset(each for wheel in group for each in wheel.architectures),
+        )
+        for (name, version), group in releases.items()
+    ]
+
+
+def _lock(
+    plugin: Plugin,
+    wheels: Sequence[Wheel],
+    targets: Sequence[Target],
+    *,
+    own_wheel: Wheel | None,
+    store: WheelStore,
+    tools: Tools,
+) -> tuple[str, str, tuple[Edit, ...]]:
+    """Edit the pyproject and lock it against the wheels, with a hash beside each."""
+    work = tools.folder("offline")
+    (work / WHEELS).mkdir()
+    for wheel in wheels:
+        store.place(wheel.sha256, work / WHEELS / wheel.filename)
+    pins = {wheel.name: wheel.version for wheel in wheels}
+    overrides = _reference_overrides(wheels, store)
+    while True:
+        text, edits = offline_pyproject(
+            plugin.dependencies.pyproject_text or "",
+            targets=targets,
+            version=_pep440(plugin.manifest.version),
+            pins=pins,
+            overrides=overrides,
+            own_wheel=(own_wheel.name, own_wheel.version) if own_wheel else None,
+        )
+        (work / PYPROJECT).write_text(text, encoding="utf-8", newline="")
+        outcome = tools.closed("lock", "--offline", "--quiet", cwd=work)
+        if outcome.ok:
+            break
+        unwanted = exclusion(_not_found(outcome, pins) or "")
+        if unwanted == exclusion("") or unwanted in overrides or len(overrides) > _MOST_OVERRIDES:
+            raise _relock_failed(outcome)
+        overrides = [*overrides, unwanted]
+    lock = _with_hashes((work / LOCK).read_text(encoding="utf-8"), wheels)
+    _check_lock(tomllib.loads(lock), wheels)
+    (work / LOCK).write_text(lock, encoding="utf-8", newline="")
+    outcome = tools.closed("lock", "--check", "--offline", "--quiet", cwd=work)
+    if not outcome.ok:
+        raise _relock_failed(outcome)
+    had_lock = plugin.dependencies.lock is not None
+    edit = Edit(
+        file=LOCK,
+        what=f"{'rewritten' if had_lock else 'written'}: {len(wheels)} wheels by path and hash",
+        why="a frozen install fetches what the lock names, from nowhere else",
+    )
+    return text, lock, (*edits, edit)
+
+
+def _pep440(version: str) -> str:
+    # The suffix that the daemon allows in a version is none that PEP 440 knows.
+    return version.partition("-")[0]
+
+
+def _reference_overrides(wheels: Sequence[Wheel], store: WheelStore) -> list[str]:
+    """Return the overrides that lead references by URL, in wheels' own metadata, to the bundled wheels."""
+    versions = {wheel.name: wheel.version for wheel in wheels}
+    referred = {name for wheel in wheels if wheel.direct for name in direct_requirements(store.path(wheel.sha256))}
+    return [f"{name}=={versions[name]}" for name in sorted(referred & versions.keys())]
+
+
+def _refuse_direct_requirements(wheels: Sequence[Wheel], store: WheelStore) -> None:
+    overrides = _reference_overrides(wheels, store)
+    if overrides:
+        raise DifyoffError(
+            Diagnosis(
+                slug="transitive-direct-reference",
+                message=f"a dependency refers by URL to {overrides[0].partition('==')[0]}, which uv would fetch",
+                note=f"A plugin with {REQUIREMENTS} alone has no place to say otherwise.",
+                hint=f"Give the plugin a {PYPROJECT} with its dependencies; there the reference can be overridden.",
+            )
+        )
+
+
+def _not_found(outcome: Outcome, pins: Mapping[str, str]) -> str | None:
+    """Return the distribution that uv looked for in vain although no target installs it."""
+    text = " ".join(outcome.stderr.split())
+    return next((name for name in _NOT_FOUND.findall(text) if name not in pins), None)
+
+
+def _relock_failed(outcome: Outcome) -> DifyoffError:
+    return DifyoffError(
+        Diagnosis(
+            slug="relock-failed",
+            message="uv cannot lock the plugin against its own wheels",
+            context=tuple(line for line in outcome.stderr.strip().splitlines()[-12:] if line.strip()),
+            hint="Please report this plugin: its dependencies have a form that difyoff does not handle yet.",
+        )
+    )
+
+
+def _with_hashes(lock: str, wheels: Sequence[Wheel]) -> str:
+    """Write the hash beside every wheel's path: uv writes none for local wheels, but enforces one that is there."""
+    hashes = {wheel.filename: wheel.sha256 for wheel in wheels}
+    return _WHEEL_PATH.sub(lambda match: f'{match[0]}, hash = "sha256:{hashes[match[1].rpartition("/")[2]]}"', lock)
+
+
+def _check_lock(lock: Mapping[str, Any], wheels: Sequence[Wheel]) -> None:
+    """Check that the lock holds the bundled wheels, all of them and with hashes, and nothing else."""
+    listed = {
+        (package["name"], package["version"], file["path"].rpartition("/")[2], file.get("hash"))
+        for package in lock["package"]
+        for file in package.get("wheels", ())
+    }
+    bundled = {(wheel.name, wheel.version, wheel.filename, f"sha256:{wheel.sha256}") for wheel in wheels}
+    if listed != bundled:
+        difference = sorted(f"{entry[2]} (lock)" for entry in listed - bundled)
+        difference += sorted(f"{entry[2]} (wheels)" for entry in bundled - listed)
+        raise DifyoffError(
+            Diagnosis(
+                slug="relock-failed",
+                message="the new lock and the wheels of the closure differ",
+                context=tuple(difference[:12]),
+                hint="Please report this plugin: its dependencies have a form that difyoff does not handle yet.",
+            )
+        )
+
+
+def _unignore(name: str, content: bytes) -> tuple[bytes, tuple[Edit, ...]]:
+    """Take the lines out of an ignore file that would drop the package's new files when it is packed again."""
+    patterns = parse_ignore_file(content.decode("utf-8", "surrogateescape"))
+    added = ((WHEELS, "x-1-py3-none-any.whl"), (LOCK,), (PYPROJECT,), (REQUIREMENTS,), ("difyoff.json",))
+    dropping = [
+        pattern
+        for pattern in patterns
+        if any(
+            pattern.excludes(parts[:depth], is_directory=depth < len(parts))
+            for parts in added
+            for depth in range(1, len(parts) + 1)
+        )
+    ]
+    numbers = {pattern.line for pattern in dropping}
+    lines = content.split(b"\n")
+    kept = b"\n".join(line for number, line in enumerate(lines, 1) if number not in numbers)
+    why = "packing the plugin again would drop files that the offline package needs"
+    return kept, tuple(Edit(file=name, what=f"{pattern.text!r} removed", why=why) for pattern in dropping)

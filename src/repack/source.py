@@ -1,0 +1,232 @@
+"""Read a plugin, from a `.difypkg` or from its folder, into one form."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from difypkg.archive import Archive, file_chunks
+from difypkg.dependencies import FILES, DependencyFiles, read_dependency_files
+from difypkg.diagnosis import Diagnosis, DifyoffError
+from difypkg.identity import Identity, checksum
+from difypkg.ignore import IGNORE_FILES, IgnorePattern, parse_ignore_file
+from difypkg.manifest import MANIFEST, Manifest, check_files, read_manifest
+from difypkg.record import RECORD, Record, load_record
+from difypkg.signature import VERIFICATION, Signature, read_signature
+
+_NEVER_PACKED: Final = {".git": "git's own data", ".venv": "a virtual environment", "__pycache__": "compiled files"}
+_SECRETS: Final = ".env"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """One file of a plugin: its size in bytes and how to read it in pieces."""
+
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+
+    def read(self) -> bytes:
+        """Return the whole content."""
+        return b"".join(self.chunks())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """A plugin as it came.
+
+    `files` maps each path to its file. `sha256` is that of the `.difypkg`, None for a folder. `record` is there when
+    difyoff made this package.
+    """
+
+    location: Path
+    manifest: Manifest
+    identity: Identity
+    sha256: str | None
+    files: Mapping[str, SourceFile]
+    dependencies: DependencyFiles
+    signature: Signature | None
+    record: Record | None
+    findings: tuple[Diagnosis, ...]
+
+    @property
+    def size(self) -> int:
+        """The size of all files, in bytes."""
+        return sum(file.size for file in self.files.values())
+
+
+@contextmanager
+def open_plugin(location: Path, *, with_env: bool = False) -> Iterator[Plugin]:
+    """Open a `.difypkg` or a plugin folder; its files can be read until the block ends.
+
+    `with_env` packs a folder's `.env`, which holds secrets as a rule. Raises `DifyoffError`: `file-not-found`,
+    `not-a-zip`, `not-a-plugin`, `manifest-invalid`, `asset-missing`, `no-dependency-file` and those of the readers.
+    """
+    if location.is_dir():
+        files, findings = _read_folder(location, with_env=with_env)
+        yield _read(location, files, findings, sha256=None, signature=None)
+        return
+    with Archive(location) as archive:
+        files = {
+            member.path: SourceFile(size=member.size, chunks=partial(archive.chunks, member.path))
+            for member in archive.members
+        }
+        verification = files[VERIFICATION].read() if VERIFICATION in files else None
+        signature = read_signature(archive.comment, verification)
+        with location.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        yield _read(location, files, _archive_findings(archive), sha256=sha256, signature=signature)
+
+
+def _read(
+    location: Path,
+    files: Mapping[str, SourceFile],
+    findings: tuple[Diagnosis, ...],
+    *,
+    sha256: str | None,
+    signature: Signature | None,
+) -> Plugin:
+    if MANIFEST not in files:
+        raise DifyoffError(
+            Diagnosis(
+                slug="not-a-plugin",
+                message=f"{location.name} holds no {MANIFEST}: it is no Dify plugin",
+                context=tuple(f"holds {path}" for path in sorted(files)[:5]),
+                hint=f"Name the folder or package that has {MANIFEST} at its root.",
+            )
+        )
+    manifest = read_manifest(files[MANIFEST].read())
+    check_files(manifest, files, lambda path: files[path].read())
+    dependencies = read_dependency_files({name: files[name].read() for name in FILES if name in files})
+    digests = {path: _digest(file) for path, file in files.items()}
+    return Plugin(
+        location=location,
+        manifest=manifest,
+        identity=Identity(
+            author=manifest.author, name=manifest.name, version=manifest.version, checksum=checksum(digests)
+        ),
+        sha256=sha256,
+        files=files,
+        dependencies=dependencies,
+        signature=signature,
+        record=load_record(files[RECORD].read()) if RECORD in files else None,
+        findings=(*findings, *_runner_findings(manifest, files)),
+    )
+
+
+def _digest(file: SourceFile) -> bytes:
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+    return digest.digest()
+
+
+def _archive_findings(archive: Archive) -> tuple[Diagnosis, ...]:
+    findings = []
+    if archive.directory_entries:
+        findings.append(
+            Diagnosis(
+                slug="directory-entry",
+                message=f"the archive has {len(archive.directory_entries)} directory entries, left out of the package",
+                context=archive.directory_entries[:5],
+                note="The daemon refuses an upload of the original for them.",
+            )
+        )
+    if archive.duplicates:
+        findings.append(
+            Diagnosis(
+                slug="duplicate-entry",
+                message=f"{archive.duplicates[0]} is there more than once; the first is used, as by the daemon",
+                context=archive.duplicates[:5],
+            )
+        )
+    return tuple(findings)
+
+
+def _runner_findings(manifest: Manifest, files: Mapping[str, SourceFile]) -> Iterator[Diagnosis]:
+    if manifest.runner != "python" or "package.json" in files:
+        what = f"runner language {manifest.runner!r}" if manifest.runner != "python" else "package.json"
+        yield Diagnosis(
+            slug="not-python",
+            message=f"the plugin has {what}; the daemon runs Python only",
+            note="Dependencies of other languages are not bundled.",
+        )
+
+
+def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, SourceFile], tuple[Diagnosis, ...]]:
+    patterns = _ignore_patterns(root)
+    files: dict[str, SourceFile] = {}
+    left_out: dict[str, list[str]] = {}
+    for folder, folders, names in os.walk(root):
+        here = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        kept = []
+        for name in sorted(folders):
+            path = here / name
+            if name in _NEVER_PACKED:
+                left_out.setdefault(name, []).append(str(path))
+            elif not _ignored(path, patterns, is_directory=True):
+                _refuse_linked_folder(Path(folder, name), path)
+                kept.append(name)
+        folders[:] = kept
+        for name in sorted(names):
+            path = here / name
+            if _ignored(path, patterns, is_directory=False):
+                continue
+            if (name == _SECRETS and not with_env) or not Path(folder, name).is_file():
+                left_out.setdefault(name if name == _SECRETS else "link", []).append(str(path))
+                continue
+            if name.endswith(".pyc"):
+                continue
+            file = Path(folder, name)
+            files[str(path)] = SourceFile(size=file.stat().st_size, chunks=partial(file_chunks, file))
+    return dict(sorted(files.items())), tuple(_left_out_findings(left_out))
+
+
+def _ignore_patterns(root: Path) -> tuple[IgnorePattern, ...]:
+    for name in IGNORE_FILES:
+        try:
+            return parse_ignore_file((root / name).read_text(encoding="utf-8", errors="surrogateescape"))
+        except OSError:
+            continue  # none, or a link that leads nowhere: the packager then takes the next
+    return ()
+
+
+def _ignored(path: PurePosixPath, patterns: tuple[IgnorePattern, ...], *, is_directory: bool) -> bool:
+    return any(pattern.excludes(path.parts, is_directory=is_directory) for pattern in patterns)
+
+
+def _refuse_linked_folder(folder: Path, path: PurePosixPath) -> None:
+    if folder.is_symlink():
+        raise DifyoffError(
+            Diagnosis(
+                slug="linked-folder",
+                message=f"{path} is a symbolic link to a folder, which a package cannot hold",
+                note="`dify plugin package` fails on it too.",
+                hint="Put the folder itself there, or name it in .difyignore.",
+            )
+        )
+
+
+def _left_out_findings(left_out: Mapping[str, list[str]]) -> Iterator[Diagnosis]:
+    for name, paths in sorted(left_out.items()):
+        if name == _SECRETS:
+            yield Diagnosis(
+                slug="secrets-left-out",
+                message=f"{paths[0]} is left out of the package: it holds secrets as a rule",
+                hint="Use --with-env to pack it all the same.",
+            )
+        elif name == "link":
+            yield Diagnosis(
+                slug="special-file-left-out",
+                message=f"{paths[0]} is left out of the package: it is no regular file, or a link that leads nowhere",
+                context=tuple(paths[:5]),
+            )
+        else:
+            yield Diagnosis(
+                slug="clutter-left-out",
+                message=f"{name} is left out of the package: {_NEVER_PACKED[name]}",
+                context=tuple(paths[:5]),
+            )

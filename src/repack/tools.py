@@ -1,0 +1,52 @@
+"""What a build works with, found once: uv, a Python, the user's index settings, folders."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from uvrun.environment import IndexSettings, closed, resolving
+from uvrun.process import Command, Outcome, run
+from uvrun.uv import Uv
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """The tools of one build.
+
+    `python` is the interpreter that uv locks with, `cache` the user's cache folder, `scratch` a private folder that
+    goes when the build ends.
+    """
+
+    uv: Uv
+    python: Path
+    index: IndexSettings
+    cache: Path
+    scratch: Path
+
+    def closed(self, *arguments: str, cwd: Path) -> Outcome:
+        """Run uv with no index and no configuration but that of `cwd`."""
+        environment = closed(home=self.scratch / "home", cache=self.cache / "uv-closed")
+        return self._uv((*arguments, "--python", str(self.python)), environment, cwd)
+
+    def resolving(
+        self, *arguments: str, cwd: Path, index: IndexSettings | None = None, extra: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Run uv with the user's index settings, or those given."""
+        environment, configuration = resolving(
+            index or self.index, home=self.scratch / "resolving", cache=self.cache / "uv-resolving"
+        )
+        return self._uv((*arguments, *configuration), {**environment, **(extra or {})}, cwd)
+
+    def folder(self, name: str) -> Path:
+        """Make a new folder in the scratch folder, in which uv finds no configuration or workspace further up."""
+        fence = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.scratch))
+        # uv looks upwards for both kinds of file, and stops at these.
+        (fence / "uv.toml").touch()
+        (fence / "pyproject.toml").write_text('[project]\nname = "fence"\nversion = "0"\n', encoding="utf-8")
+        work = fence / "plugin"
+        work.mkdir()
+        return work
+
+    def _uv(self, arguments: tuple[str, ...], environment: Mapping[str, str], cwd: Path) -> Outcome:
+        return run(Command(argv=(str(self.uv.path), *arguments), environment=environment, cwd=cwd, umask=0o022))
