@@ -1,6 +1,7 @@
 """The subprocess door: what a child sees, what is kept of it, and that nothing of it is left."""
 
 import os
+import select
 import shlex
 import sys
 from pathlib import Path
@@ -32,14 +33,17 @@ class Witness:
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
         self._reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        self.holder = (
-            f"sh -c 'exec 9>{shlex.quote(str(path))}; echo held >&9; trap \"\" TERM; while :; do sleep 1; done'"
-        )
+        script = f'exec 9>{shlex.quote(str(path))}; echo held >&9; trap "" TERM; for i in $(seq 120); do sleep 1; done'
+        self.holder = f"sh -c {shlex.quote(script)}"
 
     def sees_the_end(self) -> bool:
-        os.set_blocking(self._reader, True)
-        with os.fdopen(self._reader) as stream:
-            return stream.read() == "held\n"  # returns only when nobody holds the other end
+        seen = b""
+        while select.select([self._reader], [], [], 30)[0]:
+            data = os.read(self._reader, 100)
+            if not data:  # nobody holds the other end any more
+                return seen == b"held\n"
+            seen += data
+        return False
 
 
 def test_outcome_has_code_and_both_streams() -> None:
