@@ -1,0 +1,122 @@
+"""What a verification found, as values; the JSON report is made of these and nothing else."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from difypkg.diagnosis import Diagnosis, Exit
+
+SCHEMA_VERSION: Final = 1
+
+Verdict: TypeAlias = Literal["passed", "failed", "error", "not-verified"]
+"""`error`: the verification itself cannot be trusted. `not-verified`: this machine could not run it."""
+
+Status: TypeAlias = Literal["passed", "failed", "error", "skipped"]
+
+Backend: TypeAlias = Literal["audit", "local", "docker"]
+
+_WORST_FIRST: Final[tuple[Verdict, ...]] = ("error", "failed", "not-verified", "passed")
+
+EXIT_CODES: Final[dict[Verdict, Exit]] = {
+    "passed": Exit.DONE,
+    "failed": Exit.NO,
+    "error": Exit.MACHINE,
+    "not-verified": Exit.MACHINE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at: `name` is a short phrase, `seconds` how long it took.
+
+    A failed check has a diagnosis; a skipped one has its reason as `message`, and is never a pass.
+    """
+
+    name: str
+    status: Status
+    message: str = ""
+    diagnosis: Diagnosis | None = None
+    evidence: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationRecord:
+    """How the network was cut, and the proof: what the canary met when it tried to resolve and to connect."""
+
+    rung: str
+    proved: bool
+    host_protected: bool
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioReport:
+    """One scenario: a daemon release with its settings on an architecture and a backend, and its checks.
+
+    `branch` and `command` are what the release runs to install. `uv` and `python` are the versions that ran, `image`
+    the container image's reference and digest.
+    """
+
+    backend: Backend
+    daemon: str | None
+    architecture: str
+    branch: str | None = None
+    command: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    uv: str | None = None
+    python: str | None = None
+    image: str | None = None
+    isolation: IsolationRecord | None = None
+    checks: tuple[Check, ...] = ()
+    findings: tuple[Diagnosis, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the checks; a scenario whose required checks did not run is not verified."""
+        statuses = {check.status for check in self.checks}
+        if "error" in statuses:
+            return "error"
+        if "failed" in statuses:
+            return "failed"
+        return "passed" if "passed" in statuses else "not-verified"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationReport:
+    """The whole report on one package. `not_checked` says in words what no scenario looked at."""
+
+    package: str
+    sha256: str
+    identity: str | None
+    verdict: Verdict
+    scenarios: tuple[ScenarioReport, ...]
+    findings: tuple[Diagnosis, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    difyoff: str = ""
+    schema_version: int = field(default=SCHEMA_VERSION)
+
+    @property
+    def exit_code(self) -> Exit:
+        """The exit code of the verdict."""
+        return EXIT_CODES[self.verdict]
+
+    def first_failure(self) -> Diagnosis | None:
+        """Return the diagnosis of the first check that failed, None where none did."""
+        checks = (check for scenario in self.scenarios for check in scenario.checks)
+        return next((check.diagnosis for check in checks if check.diagnosis and check.status in ("failed", "error")), None)
+
+
+def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the gravest verdict; `not-verified` where there is none at all."""
+    return min(verdicts, key=_WORST_FIRST.index, default="not-verified")
+
+
+def to_json(report: VerificationReport) -> str:
+    """Return the report as JSON text, each scenario's verdict included."""
+    data = asdict(report)
+    for entry, scenario in zip(data["scenarios"], report.scenarios, strict=True):
+        entry["verdict"] = scenario.verdict
+    return json.dumps(data, indent=2, ensure_ascii=False)
