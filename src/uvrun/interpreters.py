@@ -96,16 +96,20 @@ def _candidates(version: str) -> Iterator[Path]:
     name = f"python{version}"
     yield from (Path(folder, name) for folder in os.get_exec_path())
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    yield from _newest_first((pyenv / "versions").glob(f"{version}*/bin/{name}"))
+    yield from _newest_first(pyenv / "versions", f"{version}*/bin/{name}")
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     managed = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
-    yield from _newest_first(managed.glob(f"cpython-{version}*/bin/{name}"))
+    yield from _newest_first(managed, f"cpython-{version}*/bin/{name}")
     yield from (Path(folder, name) for folder in ("/usr/bin", "/usr/local/bin"))
 
 
-def _newest_first(paths: Iterator[Path]) -> list[Path]:
+def _newest_first(folder: Path, pattern: str) -> list[Path]:
     """Sort by the numbers in the name of the folder that holds `bin`: `3.12.10` before `3.12.9`."""
-    return sorted(paths, key=lambda path: [int(number) for number in re.findall(r"\d+", path.parts[-3])], reverse=True)
+    if not os.access(folder, os.R_OK | os.X_OK):  # PYENV_ROOT may be another user's
+        return []
+    return sorted(
+        folder.glob(pattern), key=lambda path: list(map(int, re.findall(r"\d+", path.parts[-3]))), reverse=True
+    )
 
 
 @memoize

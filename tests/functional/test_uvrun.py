@@ -563,6 +563,16 @@ class TestFindPython:
         assert found
         assert found.version == "3.27.10"
 
+    def test_folder_of_versions_that_may_not_be_read_is_passed_over(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        versions = tmp_path / "pyenv" / "versions"
+        versions.mkdir(parents=True)
+        versions.parent.chmod(0)
+        monkeypatch.setenv("PYENV_ROOT", str(versions.parent))  # root may read it all the same
+
+        assert find_python((3, 27)) is None
+
     def test_uv_cannot_install_one(self, uv: Uv, tmp_path: Path) -> None:
         mirror = {"UV_PYTHON_INSTALL_MIRROR": "http://reader:s3cret@127.0.0.1:9", "UV_HTTP_RETRIES": "0"}
         settings = read_index_settings({**os.environ, **mirror, "UV_PYTHON_INSTALL_DIR": str(tmp_path / "pythons")})
