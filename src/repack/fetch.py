@@ -13,7 +13,6 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from difypkg.diagnosis import Diagnosis, DifyoffError
 from repack.http import Client, TransientError, redact
@@ -272,5 +271,7 @@ def _gave_up(download: Download, tries: int, error: TransientError) -> DifyoffEr
 def _local(url: str) -> Path | None:
     parts = urlsplit(url)
     if parts.scheme == "file":
+        from urllib.request import url2pathname  # brings all of http.client with it
+
         return Path(url2pathname(parts.path))
     return None if parts.scheme in ("http", "https") else Path(url)

@@ -11,7 +11,6 @@ from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -225,10 +224,13 @@ def _retry_after(value: str | None) -> float | None:
     """Read `Retry-After`: seconds or a date (RFC 9110 §10.2.3), at most a minute of it."""
     if not value:
         return None
+    from email.utils import parsedate_to_datetime  # rarely needed, and it brings the email package
+
     try:
-        seconds = (
-            float(value) if value.isdecimal() else (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        )
+        if value.isdecimal():
+            seconds = float(value)
+        else:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):
         return None
     return min(max(seconds, 0.0), _LONGEST_WAIT)

@@ -7,8 +7,8 @@ import signal
 import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path, PurePosixPath
@@ -84,6 +84,12 @@ def partials(store: WheelStore) -> list[int]:
 
 def ranges(server: FileServer) -> list[str | None]:
     return [request.headers.get("Range") for request in server.requests]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return when a condition has come true; the test's time limit ends a vain wait."""
+    while not condition():
+        time.sleep(0.01)
 
 
 def test_a_cold_store_is_filled_and_a_warm_one_asks_nobody(
@@ -171,6 +177,12 @@ def test_a_short_body_without_a_declared_length_is_seen_by_the_locks_size(
     server.faults[PATH] = [faulty.short(100_000, declared=False)]
     assert fetched(store, client, wheel(server.url(PATH))) == BODY
     assert ranges(server) == [None, "bytes=100000-"]
+
+
+def test_a_server_that_ignores_ranges_is_not_asked_twice(server: FileServer, store: WheelStore, client: Client) -> None:
+    server.faults[PATH] = [faulty.short(1000), faulty.range_ignored]
+    assert fetched(store, client, wheel(server.url(PATH))) == BODY
+    assert ranges(server) == [None, "bytes=1000-"]
 
 
 def test_a_file_that_changes_between_tries_is_fetched_again_in_one_piece(
@@ -311,19 +323,22 @@ def test_a_name_that_does_not_resolve(store: WheelStore, client: Client) -> None
 
 
 def test_the_first_error_ends_the_rest(server: FileServer, store: WheelStore, client: Client) -> None:
+    stalled, half = wheel(server.url(PATH)), len(BODY) // 2
     stall = Stall()
     server.faults[PATH] = [stall]
 
-    def too_late(handler: faulty.Handler, body: bytes) -> None:
-        stall.reached.wait(60)
+    def gone(handler: faulty.Handler, body: bytes) -> None:
+        wait_for(lambda: store.begun(stalled.key) == half)
         handler.answer(404, b"")
 
-    server.faults["/gone.whl"] = [too_late]
-    # It returns although the first server thread is silent until the next line but one.
-    error = refused(store, client, wheel(server.url(PATH)), wheel(server.url("/gone.whl"), BODY[:-1]))
+    server.faults["/gone.whl"] = [gone]
+    error = refused(store, client, stalled, wheel(server.url("/gone.whl"), BODY[:-1]))
     assert error.diagnosis.slug == "file-not-on-index"
-    stall.release.set()
     assert in_store(store) == set()
+    # The server is still silent, but our thread has let go of the partial file.
+    assert fetched(store, client, stalled) == BODY
+    assert ranges(server)[-1] == f"bytes={half}-"
+    stall.release.set()
 
 
 # Credentials
@@ -554,8 +569,7 @@ def test_a_run_that_is_ended_leaves_what_the_next_goes_on_from(
     process = child(download, store)
     assert stall.reached.wait(60)
     half = len(BODY) // 2
-    while partials(store) != [half]:
-        threading.Event().wait(0.01)
+    wait_for(lambda: store.begun(download.key) == half)
     process.send_signal(number)
     assert process.wait(20) == (
         130 if number == signal.SIGINT else -signal.SIGKILL

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,12 +107,26 @@ def test_a_partial_file_has_one_writer(store: WheelStore) -> None:
     assert list(store.root.glob("partial/*")) == []
 
 
-def test_a_name_taken_by_a_finished_run_is_not_written_to(store: WheelStore) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="there every partial file is private")
+def test_a_name_whose_holder_finishes_meanwhile_is_not_written_to(
+    store: WheelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
     with store.partial("sha256-x") as part:
         part.write(BODY)
-        store.commit(part)
+    flock = fcntl.flock
+
+    def finish_first(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
         with store.partial("sha256-x") as other:
-            other.write(b"new")
+            store.commit(other)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", finish_first)
+    with store.partial("sha256-x") as late:
+        assert late.size == 0
+        late.write(b"late")
     assert store.path(SHA256).read_bytes() == BODY
 
 
