@@ -1,0 +1,183 @@
+"""Rules that read a diagnosis off text: the engine behind `uvtext` and `daemonlog`.
+
+Text is *flattened* first: uv wraps its sentences at 80 columns, frames them (`│`, `╰─▶`) or does not, by version; a
+terminal adds colours, a verbose run the resolver's own log. What is left is one line, which rules search, with a way
+back to the lines it came from. Rules are data, in TOML files beside this module.
+"""
+
+import re
+import tomllib
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Final
+
+from difypkg.diagnosis import Diagnosis
+
+_ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_FRAME: Final = " \t│├╰╭─▶\N{MULTIPLICATION SIGN}"
+_TRACING: Final = re.compile(r"(?:TRACE|DEBUG) ")
+_TRACED: Final = re.compile(r"(?:Caused by: ?|\d+: |$)")
+_PASSWORD: Final = re.compile(r"(?<=://)[^\s/@]{1,200}@")
+_NEAR: Final = 3000  # characters: one failure, as told by uv and by what is wrapped around it
+_EVIDENCE_LINES: Final = 8
+_EVIDENCE_WIDTH: Final = 300
+_VALUE_WIDTH: Final = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What one sentence means.
+
+    `pattern` is searched in flat text that holds one of `keys`. `message` and `hint` may name its groups in braces. A
+    rule that is not `sure` speaks only where no sure one does. `holds` looks closer at a match than a pattern can.
+    """
+
+    slug: str
+    keys: tuple[str, ...]
+    pattern: re.Pattern[str]
+    message: str
+    hint: str
+    note: str | None = None
+    sure: bool = True
+    holds: Callable[[re.Match[str]], bool] | None = None
+
+    def last_match(self, text: str) -> re.Match[str] | None:
+        """Return the last place where the rule holds."""
+        if not any(key in text for key in self.keys):
+            return None
+        found = None
+        for match in self.pattern.finditer(text):
+            if self.holds is None or self.holds(match):
+                found = match
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class FlatText:
+    """Lines joined by blanks; `starts` are their offsets in `text`."""
+
+    lines: Sequence[str]
+    text: str
+    starts: Sequence[int]
+
+    def lines_of(self, start: int, end: int) -> tuple[str, ...]:
+        """Return the lines that the characters from `start` to `end` come from: a few, clipped, without passwords."""
+        first = bisect_right(self.starts, start) - 1
+        last = bisect_right(self.starts, max(start, end - 1))
+        return tuple(
+            without_password(clip(line, _EVIDENCE_WIDTH))
+            for line in self.lines[first : min(last, first + _EVIDENCE_LINES)]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A diagnosis read off text, whether it is `sure`, and its offset in the flat text."""
+
+    diagnosis: Diagnosis
+    sure: bool
+    start: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSet:
+    """Rules, the more telling ones first, and the phrases that their hints share."""
+
+    rules: tuple[Rule, ...]
+    phrases: Mapping[str, str]
+
+
+def load_rules(file: str, checks: Mapping[str, Callable[[re.Match[str]], bool]] = MappingProxyType({})) -> RuleSet:
+    """Read a table of rules; `checks` are the functions that its rules name under `holds`."""
+    table = tomllib.loads((files("difypkg") / file).read_text(encoding="utf-8"))
+    phrases: dict[str, str] = {}
+    for name, phrase in table.get("phrases", {}).items():
+        phrases[name] = _filled(phrase, phrases, "{%s}")
+    fragments = table.get("fragments", {})
+    rules = tuple(
+        Rule(
+            **{
+                **row,
+                "keys": tuple(row["keys"]),
+                "pattern": re.compile(_filled(row["pattern"], fragments, "%%%s%%")),
+                "hint": _filled(row["hint"], phrases, "{%s}"),
+                "holds": checks[row["holds"]] if "holds" in row else None,
+            }
+        )
+        for row in table["rule"]
+    )
+    return RuleSet(rules=rules, phrases=MappingProxyType(phrases))
+
+
+def flatten(lines: Iterable[str]) -> FlatText:
+    """Join lines to one, without frames, colours and the resolver's own log (`DEBUG`, `TRACE`)."""
+    kept = [line for line in map(_plain, _untraced(lines)) if line]
+    starts: list[int] = []
+    offset = 0
+    for line in kept:
+        starts.append(offset)
+        offset += len(line) + 1
+    return FlatText(kept, " ".join(kept), starts)
+
+
+def find(rules: Sequence[Rule], flat: FlatText) -> Finding | None:
+    """Return what the rules say of the last failure in the text; of rules that see the same one the first speaks."""
+    if not flat.text:
+        return None
+    found = [(rule, match) for rule in rules if (match := rule.last_match(flat.text))]
+    for sure in (True, False):
+        matches = [(rule, match) for rule, match in found if rule.sure is sure]
+        if matches:
+            last = max(match.end() for _, match in matches)
+            rule, match = next((rule, match) for rule, match in matches if match.end() > last - _NEAR)
+            return Finding(diagnosis=_diagnosis(rule, match, flat), sure=sure, start=match.start())
+    return None
+
+
+def clip(text: str, width: int) -> str:
+    """Shorten text to `width` characters."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def without_password(text: str) -> str:
+    """Return the text without the user and password of its URLs."""
+    return _PASSWORD.sub("", text)
+
+
+def _filled(text: str, values: Mapping[str, str], mark: str) -> str:
+    for name, value in values.items():
+        text = text.replace(mark % name, value)
+    return text
+
+
+def _untraced(lines: Iterable[str]) -> Iterator[str]:
+    tracing = False
+    for line in lines:
+        bare = line.strip()
+        # "Resolving despite existing lockfile" is told in the resolver's log only.
+        if _TRACING.match(bare) and "existing lockfile" not in bare:
+            tracing = True
+        elif not (tracing and _TRACED.match(bare)):
+            tracing = False
+            yield line
+
+
+def _plain(line: str) -> str:
+    return " ".join(_ESCAPES.sub("", line).strip().lstrip(_FRAME).split())
+
+
+def _diagnosis(rule: Rule, match: re.Match[str], flat: FlatText) -> Diagnosis:
+    values: Mapping[str, str] = {
+        name: without_password(clip(value.strip('`"').rstrip(".,:;"), _VALUE_WIDTH)) if value else "?"
+        for name, value in match.groupdict().items()
+    }
+    return Diagnosis(
+        slug=rule.slug,
+        message=rule.message.format_map(values),
+        context=flat.lines_of(match.start(), match.end()),
+        note=rule.note,
+        hint=rule.hint.format_map(values),
+    )
