@@ -24,7 +24,16 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-_WORST_FIRST = (Exit.INTERRUPTED, Exit.BUG, Exit.MACHINE, Exit.NETWORK, Exit.NOT_A_PLUGIN, Exit.USAGE, Exit.NO, Exit.DONE)
+_WORST_FIRST = (
+    Exit.INTERRUPTED,
+    Exit.BUG,
+    Exit.MACHINE,
+    Exit.NETWORK,
+    Exit.NOT_A_PLUGIN,
+    Exit.USAGE,
+    Exit.NO,
+    Exit.DONE,
+)
 
 
 def worst(codes: Iterable[Exit]) -> Exit:
