@@ -3,8 +3,8 @@
 Linux only. The ladder, strongest first: a network namespace made as root, one inside a user namespace, and a filter
 that refuses sockets. In the first two a command finds itself root without capabilities, in an empty home, among nothing
 but the system's programs and the paths it is given, with a loopback of its own, as in the daemon's image. The filter
-refuses the loopback too, and protects the host only where there is Landlock. That hides nothing, it forbids: uv stops at
-a `uv.toml` above the work folder or in the user's home, and `/tmp` and `/dev/shm` cannot be used.
+refuses the loopback too, and protects the host only where there is Landlock. That hides nothing, it forbids: uv stops
+at a `uv.toml` above the work folder or in the user's home, and `/tmp` and `/dev/shm` cannot be used.
 
 An isolation is a prefix to an argv (`Isolation.wrap`); what stands behind the prefix is `uvrun.launcher`.
 """
@@ -15,7 +15,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -49,8 +49,8 @@ class Isolation:
 
         Of the host only system folders are visible, and `readable` and `writable` (files or folders, absolute, at the
         same paths inside); the interpreter, uv and the working directory must be among them. Of the folders above them
-        only the names are there, and no stray `uv.toml`. Give one work folder rather than several: a file can be neither
-        linked nor moved from one to another. The exit code and signals are the command's own, and nothing it started
+        only the names are there, and no stray `uv.toml`. Give one work folder rather than several: files can neither
+        be linked nor moved from one to another. The exit code and signals are the command's own, and nothing it started
         outlives it; code 125 with a line on stderr means that it was not run.
         """
         if self.name == "none":
@@ -125,10 +125,9 @@ def prove(isolation: Isolation) -> IsolationProof:
     address where there is one, each of which is seen to answer from outside. Whatever goes wrong is a failed proof.
     """
     with ExitStack() as stack:
-        try:
-            listening = tuple(stack.enter_context(_listener(address)) for address in _host_addresses())
-        except OSError as error:
-            return IsolationProof(rung=isolation.name, failure=f"no listener on the host: {error}")
+        listening = [end for address in _host_addresses() if (end := _listen(address, stack))]
+        if not listening:
+            return IsolationProof(rung=isolation.name, failure="nothing can be reached on the host either")
         ends = (*listening, *_ELSEWHERE)
         words = (str(word) for end in ends for word in end)
         outcome = _python(isolation, str(_CANARY), _NAME, *words, readable=(_CANARY,))
@@ -172,12 +171,15 @@ def _host_addresses() -> Iterator[str]:
             yield outward
 
 
-@contextmanager
-def _listener(address: str) -> Iterator[tuple[str, int]]:
-    with socket.create_server((address, 0)) as server:
-        port = int(server.getsockname()[1])
-        socket.create_connection((address, port), timeout=2).close()
-        yield address, port
+def _listen(address: str, stack: ExitStack) -> tuple[str, int] | None:
+    """Open a listener until the stack is unwound; None where it does not answer even from outside."""
+    try:
+        server = stack.enter_context(socket.create_server((address, 0)))
+        end = (address, int(server.getsockname()[1]))
+        socket.create_connection(end, timeout=2).close()
+    except OSError:
+        return None
+    return end
 
 
 def _python(isolation: Isolation, *arguments: str, readable: tuple[Path, ...] = ()) -> Outcome:

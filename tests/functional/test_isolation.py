@@ -229,6 +229,25 @@ def test_a_namespace_looks_like_the_daemons_image(namespaces: Isolation, work: P
     """
     outcome = _python(namespaces, work, code)
     assert (outcome.stdout, outcome.stderr) == ("0 /root True\n", "")
+    root = set(_python(namespaces, work, "import os; print(*os.listdir('/'))").stdout.split())
+    system = {
+        "bin",
+        "dev",
+        "etc",
+        "lib",
+        "lib32",
+        "lib64",
+        "nix",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "sys",
+        "tmp",
+        "usr",
+        "var",
+    }
+    assert root <= system | {path.parts[1] for path in (work, *PREFIXES)}
     assert not Path("/tmp/scratch").exists()
 
 
@@ -332,18 +351,23 @@ def test_nothing_outlives_who_started_it(isolation: Isolation, work: Path, pipe:
 
 
 def test_the_thread_that_started_it_may_end(isolation: Isolation, work: Path) -> None:
-    code = """
+    starter = """
         import os, sys, threading
-        argv = sys.argv[1:]
-        thread = threading.Thread(target=lambda: found.append(os.posix_spawnp(argv[0], argv, os.environ)))
-        found = []
+        def start():
+            started.append(os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ))
+            open("ready").read()
+        started = []
+        thread = threading.Thread(target=start)
         thread.start()
         thread.join()
-        sys.exit(os.waitstatus_to_exitcode(os.waitpid(found[0], 0)[1]))
+        open("go", "w").close()
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(started[0], 0)[1]))
     """
-    command = _wrap(isolation, work, "import sys, time; time.sleep(0.2); sys.exit(9)")
-    argv = (PYTHON, "-I", "-S", "-c", textwrap.dedent(code), *command)
-    assert run(Command(argv=argv, environment={}, cwd=work)).code == 9
+    for name in ("ready", "go"):
+        os.mkfifo(work / name)
+    command = _wrap(isolation, work, "open('ready', 'w').close(); open('go').read(); raise SystemExit(9)")
+    argv = (PYTHON, "-I", "-S", "-c", textwrap.dedent(starter), *command)
+    assert run(Command(argv=argv, environment={}, cwd=work, timeout=60)).code == 9
 
 
 # --- uv ------------------------------------------------------------------------------------------------------------

@@ -42,10 +42,11 @@ def restrict_files(*, writable: Collection[Path], readable: Collection[Path]) ->
     if version < _OLDEST:
         raise OSError(errno.ENOSYS, f"Landlock {version} is too old, {_OLDEST} is needed")
     every = (1 << (16 if version >= 5 else 15)) - 1
-    # From 6 on signals, too, stay among us: the host's processes may run as the same user.
-    size, scoped = (24, 2) if version >= 6 else (8, 0)
+    # From 6 on abstract sockets and signals, too, stay among us: the host's processes may run as the same user.
+    size, scoped = (24, 3) if version >= 6 else (8, 0)
     ruleset = kernel.syscall(_CREATE, _Ruleset(every, 0, scoped), size, 0)
-    rights = {path: _READABLE for path in (*view.SYSTEM, Path("/proc"), *readable) if path.exists()}
+    shown = (*view.SYSTEM, *view.FILES, Path("/proc"), *readable)
+    rights = {path: _READABLE for path in shown if path.exists()}
     rights |= dict.fromkeys(view.DEVICES, _READ | _WRITE)
     rights |= dict.fromkeys(writable, every)
     for path, allowed in rights.items():

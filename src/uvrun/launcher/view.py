@@ -37,13 +37,14 @@ SYSTEM: Final = (
     ),
 )
 
-# As in the daemon's image: root, at home in /root, and a machine that knows only itself.
-_FILES: Final = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
-    "etc/group": "root:x:0:\nnogroup:x:65534:\n",
-    "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
-    "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+FILES: Final = {
+    Path("/etc/passwd"): "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
+    Path("/etc/group"): "root:x:0:\nnogroup:x:65534:\n",
+    Path("/etc/hosts"): "127.0.0.1 localhost\n::1 localhost\n",
+    Path("/etc/nsswitch.conf"): "passwd: files\ngroup: files\nhosts: files dns\n",
 }
+"""As in the daemon's image: root, at home in /root, and a machine that knows only itself."""
+
 _LINKS: Final = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 _SCRATCH: Final = tuple(map(Path, ("/tmp", "/var/tmp", "/root", "/run", "/dev/shm")))
 _ROOT: Final = Path("/")
@@ -101,8 +102,7 @@ def _furnish() -> None:
     proc = _ROOT / "proc"
     proc.mkdir()
     kernel.mount("proc", proc, "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
-    for name, text in _FILES.items():
-        file = _ROOT / name
+    for file, text in FILES.items():
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
     for name, end in _LINKS.items():
