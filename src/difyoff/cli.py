@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> Exit | int:
         # Whoever read our output has gone; nothing more may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return _our_bug(error)
     return result if isinstance(result, int) else Exit.DONE
 

@@ -25,7 +25,8 @@ class BuildView(AbstractContextManager["BuildView"]):
         self._quiet = quiet
         self._bar: Bar | None = None
         self._task: TaskID | None = None
-        self._tenths = 0
+        self._fifth = 0
+        self._shown: set[Diagnosis | str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -43,13 +44,20 @@ class BuildView(AbstractContextManager["BuildView"]):
             return
         self._stop_bar()
         if isinstance(event, Diagnosis):
-            show_finding(event)
+            self._show_finding(event)
         elif isinstance(event, Opened):
             self._show_header(event)
             for finding in event.findings:
-                show_finding(finding)
+                self._show_finding(finding)
         elif not self._quiet:
             show_stage(event.name, event.text)
+
+    def _show_finding(self, finding: Diagnosis) -> None:
+        # The size is foretold and told again at the end, with other numbers.
+        key = finding.slug if finding.slug == "size-limit" else finding
+        if key not in self._shown:
+            self._shown.add(key)
+            show_finding(finding)
 
     def _show_header(self, event: Opened) -> None:
         if not self._quiet:
@@ -67,9 +75,9 @@ class BuildView(AbstractContextManager["BuildView"]):
             self._show_bar(progress)
         elif progress.total:
             # A line for each fifth: enough to see life in a log, too few to fill it.
-            tenths = progress.received * 5 // progress.total * 2
-            if tenths > self._tenths:
-                self._tenths = tenths
+            fifth = progress.received * 5 // progress.total
+            if fifth > self._fifth:
+                self._fifth = fifth
                 show_stage("fetching", f"{human_size(progress.received)} of {human_size(progress.total)}")
 
     def _show_bar(self, progress: Progress) -> None:

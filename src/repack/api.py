@@ -340,7 +340,7 @@ def _wheel(
 
 
 def _own_wheel(plugin: Plugin, targets: Sequence[Target], store: WheelStore, tools: Tools) -> Wheel | None:
-    """Build the plugin's own project where it is one that is built and whose modules do not lie at the plugin's root."""
+    """Build the plugin's own project, where it is one to build and its modules do not lie at the plugin's root."""
     project = plugin.dependencies.project
     built = "build-system" in (plugin.dependencies.pyproject or {})
     if project is None or not plugin.dependencies.tool_uv.get("package", built):

@@ -278,7 +278,7 @@ def _check_tags(name: str, filename: str, architectures: frozenset[Architecture]
             raise DifyoffError(
                 Diagnosis(
                     slug="cannot-build-for-target",
-                    message=f"{name} has no wheel for {architecture} and cannot be built for it here: it came out as {filename}",
+                    message=f"{name} has no wheel for {architecture}, and building it here gives {filename}",
                     note="It holds compiled code, which only a machine like the target's can build.",
                     hint=f"Build on a Linux {architecture} machine with CPython 3.12 and a compiler.",
                 )
@@ -306,6 +306,6 @@ def _build_failed(name: str, outcome: Outcome) -> DifyoffError:
             slug="source-build-failed",
             message=f"{name} has no wheel for the target, and building one from its source failed",
             context=lines[-12:],
-            hint="The lines above are the build's own words. Publish a wheel of it on your index, or ask its author for one.",
+            hint="The lines above are the build's own words. A wheel of it on your index would do, too.",
         )
     )

@@ -117,7 +117,7 @@ def publish(temporary: Path, path: Path, *, force: bool) -> bool:
                 return True
         elif path.is_file() and _same_content(temporary, path):
             return False
-        os.replace(temporary, path)
+        temporary.replace(path)
     return True
 
 

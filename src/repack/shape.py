@@ -12,7 +12,7 @@ from difypkg.dependencies import LOCK, PYPROJECT, REQUIREMENTS
 from difypkg.diagnosis import Diagnosis, DifyoffError
 from difypkg.edits import Edit
 from difypkg.ignore import IGNORE_FILES, parse_ignore_file
-from difypkg.pyproject import WHEELS, exclusion, offline_pyproject, pin_reference
+from difypkg.pyproject import WHEELS, exclusion, offline_pyproject
 from difypkg.requirements import PinnedWheels, offline_requirements
 from difypkg.signature import VERIFICATION
 from difypkg.target import Target

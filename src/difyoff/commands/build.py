@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from difyoff import __version__
-from difyoff.console import human_size, say, show_error, show_finding
+from difyoff.console import human_size, say, show_error
 from difyoff.documents import (
     BuildDocument,
     BuildResult,
@@ -20,7 +20,7 @@ from difyoff.documents import (
 from difyoff.options import Size, arch_option, cache_option, common, targets_of
 from difyoff.progress import BuildView
 from difypkg import daemons
-from difypkg.diagnosis import Diagnosis, DifyoffError, Exit, worst
+from difypkg.diagnosis import DifyoffError, Exit, worst
 from difypkg.record import TargetRecord
 from repack.api import OfflinePackage, Options, build
 from uvrun.environment import read_index_settings
@@ -94,6 +94,8 @@ def _build_one(plugin: Path, options: Options, *, quiet: bool) -> BuildResult:
     try:
         with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
             built = build(plugin, options, listen=view)
+            for finding in built.findings:
+                view(finding)
     except DifyoffError as error:
         show_error(error.diagnosis)
         return BuildResult(input=str(plugin), status="failed", exit_code=error.exit_code, diagnosis=error.diagnosis)
@@ -106,9 +108,6 @@ def _show(built: OfflinePackage, options: Options) -> None:
     package = built.package
     say(f"{package.path.name}  {human_size(package.size)}  sha256 {package.sha256}")
     say(str(package.identity))
-    for finding in built.findings:
-        if finding.slug not in ("size-limit",):
-            show_finding(finding)
     say("")
     say(f"On the site, before uploading (daemon {options.release}):")
     for setting in built.site:
