@@ -26,7 +26,7 @@ _READ_ERRORS: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One file of an archive: `path` as the daemon cleans it, `size` and `stored_size` in bytes, before and after compression."""
+    """One file of an archive: `path` as the daemon cleans it; bytes uncompressed (`size`) and in the archive."""
 
     path: str
     size: int

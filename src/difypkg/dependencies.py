@@ -124,7 +124,7 @@ def read_dependency_files(contents: dict[str, bytes]) -> DependencyFiles:
         raise DifyoffError(
             Diagnosis(
                 slug="no-dependency-file",
-                message=f"{PYPROJECT} has no [project] table and there is no {REQUIREMENTS}: nothing says what to install",
+                message=f"{PYPROJECT} has no [project] table, and there is no {REQUIREMENTS}",
                 note="uv installs nothing from such a file and reports success; the plugin then cannot start.",
                 hint="Ask the plugin's author for a package with its dependencies.",
             )
@@ -141,7 +141,7 @@ def check_python(files: DependencyFiles, python: str) -> None:
         fits = SpecifierSet(str(value)).contains(python, prereleases=True)
     except InvalidSpecifier as error:
         raise DifyoffError(
-            Diagnosis(slug="toml-unreadable", message=f"{PYPROJECT}: requires-python {value!r} is not a version specifier")
+            Diagnosis(slug="toml-unreadable", message=f"{PYPROJECT}: requires-python {value!r} is no version specifier")
         ) from error
     if not fits:
         raise DifyoffError(
@@ -155,7 +155,7 @@ def check_python(files: DependencyFiles, python: str) -> None:
 
 
 def check_dynamic(files: DependencyFiles) -> None:
-    """Refuse fields that only a build can tell (PEP 621 `dynamic`), but for the version. Raises `dynamic-dependencies`."""
+    """Refuse `dynamic` fields (PEP 621) that uv would build the plugin for. Raises `dynamic-dependencies`."""
     dynamic = (files.project or {}).get("dynamic", [])
     fields = sorted(field for field in dynamic if field in _BUILT_FIELDS)
     if fields:
@@ -169,7 +169,7 @@ def check_dynamic(files: DependencyFiles) -> None:
         )
 
 
-_BUILT_FIELDS: Final = ("dependencies", "optional-dependencies", "requires-python", "scripts", "gui-scripts", "entry-points")
+_BUILT_FIELDS: Final = ("dependencies", "optional-dependencies", "requires-python")
 
 
 def offline_marks(files: DependencyFiles, paths: Collection[str]) -> tuple[str, ...]:

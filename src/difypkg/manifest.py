@@ -29,8 +29,11 @@ _TRUTHS: Final = frozenset({"true", "True", "TRUE", "false", "False", "FALSE", "
                             "on", "On", "ON", "off", "Off", "OFF", "y", "Y", "n", "N"})  # fmt: skip
 
 _FIELDS: Final = frozenset(
-    "version type author name label description icon icon_dark resource plugins meta tags created_at privacy repo"
-    " verified endpoint model tool agent_strategy datasource trigger".split()
+    (
+        *("version", "type", "author", "name", "label", "description", "icon", "icon_dark", "resource", "plugins"),
+        *("meta", "tags", "created_at", "privacy", "repo", "verified", "endpoint", "model", "tool", "agent_strategy"),
+        *("datasource", "trigger"),
+    )
 )
 """The keys of the daemon's struct; others it passes over."""
 
@@ -110,7 +113,7 @@ def _invalid(message: str, *context: str) -> DifyoffError:
 def parse_yaml(content: bytes, path: str) -> Any:
     """Parse one YAML file as the daemon does. Raises `manifest-invalid`."""
     try:
-        return yaml.load(content, Loader=_RawLoader)  # noqa: S506
+        return yaml.load(content, Loader=_RawLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise _invalid(f"{path} is not valid YAML", *str(error).splitlines()[:6]) from error
 

@@ -174,7 +174,7 @@ def _pin_references(lines: Any, where: str, pins: Mapping[str, str]) -> Iterator
         pinned = pin_reference(str(line), pins)
         if pinned is not None:
             lines[index] = pinned
-            yield _edit(f"{where}: direct reference replaced by {pinned}", "its wheel is bundled; uv would fetch the URL")
+            yield _edit(f"{where}: direct reference replaced by {pinned}", "uv would fetch the URL; its wheel is here")
 
 
 def pin_reference(line: str, pins: Mapping[str, str]) -> str | None:

@@ -1,6 +1,6 @@
 """The offline record: `difyoff.json` inside a package says what it was made from and what was changed.
 
-Nothing in it depends on the daemon chosen, on the finished package or on the clock: the same input gives the same bytes.
+Nothing in it depends on the daemon chosen, the finished package or the clock: the same input gives the same bytes.
 """
 
 import json
@@ -16,7 +16,7 @@ SCHEMA_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRecord:
-    """The plugin as it came: its identity (as a package of the same files) and, for a `.difypkg`, the file's SHA-256."""
+    """The plugin as it came: its identity, as a package of the same files, and the SHA-256 of a `.difypkg`."""
 
     identity: str
     sha256: str | None
@@ -93,7 +93,7 @@ def load_record(content: bytes) -> Record:
             raise DifyoffError(
                 Diagnosis(
                     slug="record-unreadable",
-                    message=f"{RECORD} has schema version {data.get('schema_version')}; this difyoff reads {SCHEMA_VERSION}",
+                    message=f"{RECORD} has schema {data.get('schema_version')}; this difyoff reads {SCHEMA_VERSION}",
                     hint="Use the difyoff release that made the package, or a newer one.",
                 )
             )

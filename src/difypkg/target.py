@@ -91,4 +91,4 @@ class Target:
 TARGETS: Final = MappingProxyType(
     {"amd64": Target(architecture="amd64"), "arm64": Target(architecture="arm64")},
 )
-"""The daemon image's presets by architecture: ubuntu 24.04, CPython 3.12.3, glibc 2.39 (docker/local.dockerfile, every tag)."""
+"""The presets by architecture: the daemon image, ubuntu 24.04 in every tag (docker/local.dockerfile)."""
