@@ -33,9 +33,10 @@ class Packed:
 
 
 def file_records(shape: Shape) -> tuple[FileRecord, ...]:
-    """Hash every file of a shape, for the record."""
+    """Hash every file of a shape, for the record; the wheels were hashed when they were taken from the store."""
     return tuple(
-        FileRecord(path=path, sha256=_sha256(file), size=file.size) for path, file in sorted(shape.files.items())
+        FileRecord(path=path, sha256=file.sha256 or _sha256(file), size=file.size)
+        for path, file in sorted(shape.files.items())
     )
 
 

@@ -85,7 +85,7 @@ def shape(
             edits += made
     for wheel in wheels:
         chunks = partial(file_chunks, store.path(wheel.sha256))
-        files[f"{WHEELS}/{wheel.filename}"] = SourceFile(size=wheel.size, chunks=chunks)
+        files[f"{WHEELS}/{wheel.filename}"] = SourceFile(size=wheel.size, chunks=chunks, sha256=wheel.sha256)
     return Shape(files=dict(sorted(files.items())), edits=tuple(edits))
 
 

@@ -24,10 +24,11 @@ _SECRETS: Final = ".env"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """One file of a plugin: its size in bytes and how to read it in pieces."""
+    """One file: its size in bytes, how to read it in pieces, and its SHA-256 in hex where that is known already."""
 
     size: int
     chunks: Callable[[], Iterator[bytes]]
+    sha256: str | None = None
 
     def read(self) -> bytes:
         """Return the whole content."""

@@ -51,14 +51,15 @@ def find_python(minor: tuple[int, int], *, or_newer: bool = False) -> Python | N
     """Return the first CPython of exactly this minor version, or with `or_newer` else of the next one there is.
 
     Looked at, in this order: our own interpreter, `python3.X` in every folder on `PATH`, pyenv's versions, uv's, and
-    the system's folders. One that does not answer is passed over.
+    the system's folders; scripts after all of these. One that does not answer is passed over.
     """
     major, first = minor
     for number in range(first, _NEWEST_MINOR if or_newer else first + 1):
         if _own().implementation == "cpython" and _own().minor == (major, number):
             return _own()
-        for path in _candidates(f"{major}.{number}"):
-            python = _probe(path) if os.access(path, os.X_OK) else None
+        # Scripts last: a version manager's shim is slow to answer, and often refuses.
+        for path in sorted(filter(_executable, _candidates(f"{major}.{number}")), key=_is_script):
+            python = _probe(path)
             if python and python.implementation == "cpython" and python.minor == (major, number):
                 return python
     return None
@@ -110,6 +111,18 @@ def _newest_first(folder: Path, pattern: str) -> list[Path]:
     return sorted(
         folder.glob(pattern), key=lambda path: list(map(int, re.findall(r"\d+", path.parts[-3]))), reverse=True
     )
+
+
+def _executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+def _is_script(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return True
 
 
 @memoize
