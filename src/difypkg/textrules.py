@@ -21,7 +21,7 @@ _FRAME: Final = " \t│├╰╭─▶\N{MULTIPLICATION SIGN}"
 _TRACING: Final = re.compile(r"(?:TRACE|DEBUG) ")
 _TRACED: Final = re.compile(r"(?:Caused by: ?|\d+: |$)")
 _PASSWORD: Final = re.compile(r"(?<=://)[^\s/@]{1,200}@")
-_NEAR: Final = 3000  # characters: one failure, as told by uv and by what is wrapped around it
+_NEAR: Final = 1500  # characters: one failure, as told by uv and by what is wrapped around it
 _EVIDENCE_LINES: Final = 8
 _EVIDENCE_WIDTH: Final = 300
 _VALUE_WIDTH: Final = 160
@@ -66,11 +66,12 @@ class FlatText:
     def lines_of(self, start: int, end: int) -> tuple[str, ...]:
         """Return the lines that the characters from `start` to `end` come from: a few, clipped, without passwords."""
         first = bisect_right(self.starts, start) - 1
-        last = bisect_right(self.starts, max(start, end - 1))
-        return tuple(
-            without_password(clip(line, _EVIDENCE_WIDTH))
-            for line in self.lines[first : min(last, first + _EVIDENCE_LINES)]
-        )
+        last = min(bisect_right(self.starts, max(start, end - 1)), first + _EVIDENCE_LINES)
+        lines = list(self.lines[first:last])
+        before = start - self.starts[first] - _EVIDENCE_WIDTH // 4
+        if len(lines[0]) > _EVIDENCE_WIDTH and before > 0:  # the place in a long line, not its beginning
+            lines[0] = "…" + lines[0][before:]
+        return tuple(without_password(clip(line, _EVIDENCE_WIDTH)) for line in lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

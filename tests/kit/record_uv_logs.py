@@ -337,7 +337,13 @@ def say(uv: Path, folder: Path, situation: Situation, command: str) -> str:
     if not done.returncode and situation.slug != "nothing-installed":
         return ""  # this uv does not mind
     return scrub(
-        done.stdout, {str(cache): "/app/storage/cwd/.uv-cache", str(folder): HOME, python: "/usr/bin/python3.12"}
+        done.stdout,
+        {
+            str(cache): "/app/storage/cwd/.uv-cache",
+            str(folder): HOME,
+            python: "/usr/bin/python3.12",
+            str(Path.home()): "/home/daemon",
+        },
     )
 
 
