@@ -12,20 +12,24 @@ from typing import Any
 import pytest
 
 from kit.cli import Run, difyoff
-from kit.daemon import HOST, PIP_COMMANDS, SYNC_COMMANDS, install, starts, unpack
+from kit.daemon import DEAD_MIRROR, HOST, PIP_COMMANDS, SYNC_COMMANDS, install, starts, unpack
 from kit.golden import Case, cases
 from kit.index import Index
 from kit.locks import write_lock
 from kit.plugins import pack, write_plugin
 from kit.wheels import wheel
 
-_BUILDS = [pytest.param(case, arch, id=f"{case.name}-{arch}") for case in cases() for arch in case.architectures]
+# One of each kind that the releases run: frozen, resolved again past a mirror, and from the requirements.
+_COMMANDS = (
+    ("sync", "--no-dev", "--frozen"),
+    ("sync", "--no-dev", *DEAD_MIRROR),
+    ("pip", "install", *DEAD_MIRROR, "-r", "requirements.txt"),
+)
 
 
-@pytest.mark.parametrize(("case", "arch"), _BUILDS)
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases()])
 def test_builds_as_expected_and_installs_without_a_network(
     case: Case,
-    arch: str,
     index: Index,
     uv_cache: Path,
     lock_uv: Path,
@@ -39,20 +43,22 @@ def test_builds_as_expected_and_installs_without_a_network(
     source = case.prepare(tmp_path / "source", index, uv_cache)
     monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
 
-    run = difyoff("build", source, "--arch", arch, "--json", "-o", tmp_path / "out", cwd=tmp_path)
+    runs = {
+        arch: difyoff("build", source, "--arch", arch, "--json", "-o", tmp_path / "out", cwd=tmp_path)
+        for arch in case.architectures
+    }
 
-    seen = _stable(run, {index.address: "@ADDRESS@", str(tmp_path): "@TMP@"})
+    seen = {arch: _stable(run, {index.address: "@ADDRESS@", str(tmp_path): "@TMP@"}) for arch, run in runs.items()}
     if pytestconfig.getoption("--update-golden"):
-        known = json.loads(case.expected.read_text(encoding="utf-8")) if case.expected.is_file() else {}
-        kept = {one: known[one] for one in case.architectures if one in known}
-        text = json.dumps(kept | {arch: seen}, indent=2, ensure_ascii=False, sort_keys=True)
+        text = json.dumps(seen, indent=2, ensure_ascii=False, sort_keys=True)
         case.expected.write_text(f"{text}\n", encoding="utf-8")
     assert case.expected.is_file(), "no expected.json: write it with --update-golden"
-    assert seen == json.loads(case.expected.read_text(encoding="utf-8"))[arch]
-    if run.code == 0:
-        package = Path(run.result["output"]["path"])
-        for machine in ("amd64", "arm64") if arch == "all" else (arch,):
-            _installs(package, machine, lock_uv, tmp_path / machine)
+    assert seen == json.loads(case.expected.read_text(encoding="utf-8"))
+    for arch, run in runs.items():
+        if run.code == 0:
+            package = Path(run.result["package"]["path"])
+            for machine in ("amd64", "arm64") if arch == "all" else (arch,):
+                _installs(package, machine, lock_uv, tmp_path / arch / machine)
 
 
 def _stable(run: Run, hidden: dict[str, str]) -> dict[str, Any]:
@@ -60,14 +66,15 @@ def _stable(run: Run, hidden: dict[str, str]) -> dict[str, Any]:
     result = run.result
     seen: dict[str, Any] = {
         "exit": run.code,
-        "findings": sorted(finding["slug"] for finding in result.get("findings", [])),
+        "findings": sorted(finding["slug"] for finding in result["findings"]),
     }
-    if diagnosis := result.get("diagnosis"):
+    if diagnosis := result["diagnosis"]:
         seen["diagnosis"] = diagnosis["slug"]
     if run.code == 0:
-        with zipfile.ZipFile(result["output"]["path"]) as package:
+        with zipfile.ZipFile(result["package"]["path"]) as package:
             names = package.namelist()
-        seen["output"] = Path(result["output"]["path"]).name
+        seen["output"] = Path(result["package"]["path"]).name
+        seen["resolution"] = result["resolution"]
         seen["identity"] = result["identity"].partition("@")[0]
         seen["edits"] = [f"{edit['file']}: {edit['what']}" for edit in result["edits"]]
         seen["files"] = sorted(name for name in names if not name.startswith("wheels/"))
@@ -80,12 +87,13 @@ def _stable(run: Run, hidden: dict[str, str]) -> dict[str, Any]:
 
 
 def _installs(package: Path, machine: str, uv: Path, folder: Path) -> None:
-    """Install by each of the daemon's commands that applies, and on this machine's architecture start the plugin."""
+    """Install by the daemon's commands that apply, and on this machine's architecture start the plugin."""
     with zipfile.ZipFile(package) as archive:
         names = archive.namelist()
         lock = archive.read("uv.lock") if "uv.lock" in names else None
-    commands = PIP_COMMANDS + (SYNC_COMMANDS if "pyproject.toml" in names else ())
-    for command in commands:
+    for command in _COMMANDS:
+        if command[0] == "sync" and "pyproject.toml" not in names:
+            continue
         where = folder / "_".join(command).replace("/", "")
         done = install(package, where, command, uv=uv, arch=machine)
         assert done.returncode == 0, f"uv {' '.join(command)} for {machine}:\n{done.stderr}"
@@ -113,7 +121,7 @@ def test_a_package_with_a_faulty_wheel_does_not_install(
     write_lock(plugin, index, uv_cache)
     run = difyoff("build", plugin, "--arch", HOST, "--json", "-o", tmp_path, cwd=tmp_path)
     assert run.code == 0, run.stderr
-    folder = unpack(Path(run.result["output"]["path"]), tmp_path / "faulty")
+    folder = unpack(Path(run.result["package"]["path"]), tmp_path / "faulty")
     (victim,) = (folder / "wheels").glob("idna-*.whl")
     victim.unlink()
     if fault == "tampered":

@@ -77,7 +77,7 @@ def test_under_another_umask(umask: int, plugin: Path, build: Build) -> None:
     "env",
     [
         {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"},
-        {"LC_ALL": "C", "PYTHONUTF8": "0"},
+        {"LC_ALL": "C"},
         {"TZ": "Pacific/Kiritimati"},
         {"PYTHONHASHSEED": "1"},
         {"SOURCE_DATE_EPOCH": "1000000000"},

@@ -70,7 +70,7 @@ def test_a_login_is_used_and_never_shown(
                 monkeypatch.setenv("UV_DEFAULT_INDEX", f"inhouse={private.url}")
                 monkeypatch.setenv("UV_INDEX_INHOUSE_USERNAME", "builder")
                 monkeypatch.setenv("UV_INDEX_INHOUSE_PASSWORD", "s3cret")
-        run = difyoff("build", plugin, "-v", "--json", "-o", tmp_path / "out", cwd=tmp_path)
+        run = difyoff("build", plugin, "--json", "-o", tmp_path / "out", cwd=tmp_path)
         assert run.code == 0, run.stderr
         assert private.downloads
     assert "s3cret" not in run.stdout + run.stderr

@@ -21,6 +21,7 @@ class Run:
     @property
     def document(self) -> Any:
         """The one JSON document that `--json` prints."""
+        assert self.stdout, f"no document; exit code {self.code}, and:\n{self.stderr}"
         return json.loads(self.stdout)
 
     @property

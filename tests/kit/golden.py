@@ -8,7 +8,7 @@
     source       "folder" or "package"
     lock         "fresh", or the file beside case.toml that is locked in the place of the plugin's pyproject.toml
     constraints  what the lock is made with, to pin older versions
-    prune        ["cp312"]: wheels with this in their name vanish from the lock, as when it was made for another Python
+    prune        ["cp312-manylinux"]: wheels with this in their name vanish from the lock, as when it was made for another Python
     encode       {file = encoding}
     crlf         [file]: newlines become CRLF
     symlinks     {link = target}
@@ -103,7 +103,7 @@ class Case:
         lock = write_lock(plugin, index, uv_cache, pyproject=text, constraints=self.settings.get("constraints", ()))
         for tag in self.settings.get("prune", []):
             lines = lock.read_text(encoding="utf-8").splitlines(keepends=True)
-            lock.write_text("".join(line for line in lines if f"-{tag}-" not in line), encoding="utf-8")
+            lock.write_text("".join(line for line in lines if f"-{tag}" not in line), encoding="utf-8")
 
     def _sources(self) -> list[Path]:
         return sorted(path for path in (self.folder / "plugin").rglob("*") if path.is_file())

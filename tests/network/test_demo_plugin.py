@@ -19,7 +19,7 @@ def package(lock_uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plugin = shutil.copytree(DEMO, folder / "iso_calendar")
     run = difyoff("build", plugin, "--arch", HOST, "--json", "-o", folder / "out", cwd=folder)
     assert run.code == 0, run.stderr
-    return Path(run.result["output"]["path"])
+    return Path(run.result["package"]["path"])
 
 
 @pytest.mark.parametrize("command", [*SYNC_COMMANDS, *PIP_COMMANDS], ids=" ".join)
