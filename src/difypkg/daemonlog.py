@@ -17,7 +17,9 @@ from difypkg.textrules import Finding, FlatText, Rule, find, flatten, load_rules
 from difypkg.uvtext import uv_rules
 
 LIMIT: Final = 256 * 1024 * 1024
-"""Characters of a log that are read; an endless one ends there."""
+"""Characters of a log that are read; an endless one ends there. A short line costs as much as one of 100 characters."""
+
+_LEAST: Final = 100
 
 _BLOCK: Final = 64 * 1024
 _OVERLAP: Final = 100  # lines of a block that are looked at again with the next
@@ -79,7 +81,7 @@ def diagnose_log(lines: Iterable[str], *, limit: int = LIMIT) -> LogDiagnosis:
     complete = True
     try:
         for line in lines:
-            limit -= len(line) + 1
+            limit -= max(len(line), _LEAST)
             if limit < 0:
                 complete = False
                 break
