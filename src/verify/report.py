@@ -16,6 +16,7 @@ Status: TypeAlias = Literal["passed", "failed", "error", "skipped"]
 
 Backend: TypeAlias = Literal["audit", "local", "docker"]
 
+_GRAVEST_FIRST: Final[tuple[Status, ...]] = ("error", "failed", "skipped", "passed")
 _WORST_FIRST: Final[tuple[Verdict, ...]] = ("error", "failed", "not-verified", "passed")
 
 EXIT_CODES: Final[dict[Verdict, Exit]] = {
@@ -30,11 +31,13 @@ EXIT_CODES: Final[dict[Verdict, Exit]] = {
 class Check:
     """One thing that was looked at: `name` is a short phrase, `seconds` how long it took.
 
-    A failed check has a diagnosis; a skipped one has its reason as `message`, and is never a pass.
+    A failed check has a diagnosis; a skipped one has its reason as `message`, and is never a pass. Without a `required`
+    one nothing is verified.
     """
 
     name: str
     status: Status
+    required: bool = False
     message: str = ""
     diagnosis: Diagnosis | None = None
     evidence: tuple[str, ...] = ()
@@ -81,7 +84,8 @@ class ScenarioReport:
             return "error"
         if "failed" in statuses:
             return "failed"
-        return "passed" if "passed" in statuses else "not-verified"
+        missing = any(check.required and check.status == "skipped" for check in self.checks)
+        return "passed" if "passed" in statuses and not missing else "not-verified"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +108,10 @@ class VerificationReport:
         return EXIT_CODES[self.verdict]
 
     def first_failure(self) -> Diagnosis | None:
-        """Return the diagnosis of the first check that failed, None where none did."""
-        checks = (check for scenario in self.scenarios for check in scenario.checks)
-        return next((check.diagnosis for check in checks if check.diagnosis and check.status in ("failed", "error")), None)
+        """Return the diagnosis of the first check that failed, else of what kept one from running, else None."""
+        checks = [check for scenario in self.scenarios for check in scenario.checks if check.diagnosis]
+        checks.sort(key=lambda check: _GRAVEST_FIRST.index(check.status))
+        return checks[0].diagnosis if checks else None
 
 
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:

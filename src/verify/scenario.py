@@ -1,10 +1,21 @@
 """What is verified against: daemon release x settings x architecture x backend."""
 
-from dataclasses import dataclass
+import platform
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Final
 
-from difypkg.daemons import Release, Settings
-from difypkg.target import Architecture
+from difypkg.daemons import Branch, Layout, Release, Settings, distinct_branches, newest, plan, releases
+from difypkg.target import ARCHITECTURES, TARGETS, Architecture
 from verify.report import Backend
+from verify.wheels import native_architectures
+
+DEAD_MIRROR: Final = "http://127.0.0.1:9/simple"
+"""A mirror that never answers: with one set, an offline package must not ask it."""
+
+_NOWHERE: Final = PurePath()
+_LAYOUT: Final = Layout(plugin=_NOWHERE, working_path=_NOWHERE, uv=_NOWHERE, path="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +28,68 @@ class Scenario:
     backend: Backend
     launch: bool
     uv: str | None = None
+
+    @property
+    def settings_in_words(self) -> tuple[str, ...]:
+        """What the operator set, as variables; empty for the defaults."""
+        return ("PIP_MIRROR_URL",) if self.settings.mirror else ()
+
+
+def architectures_of(wheels: Iterable[str]) -> tuple[Architecture, ...]:
+    """Return the architectures a package is for: those of its native wheels, else this machine's, else amd64."""
+    native = native_architectures(wheels)
+    if native:
+        return native
+    here = tuple(name for name in ARCHITECTURES if TARGETS[name].machine == platform.machine())
+    return here or ("amd64",)
+
+
+def plan_scenarios(
+    files: Collection[str],
+    *,
+    backend: Backend,
+    architectures: Iterable[Architecture],
+    chosen: Iterable[Release] = (),
+    settings: Settings,
+    matrix: bool = False,
+) -> tuple[Scenario, ...]:
+    """Return the scenarios for a package with these files.
+
+    Without `chosen`, each install branch of all releases once, and one start, on the newest; `matrix` adds each branch
+    on the oldest release that has it (another uv) and, for both, a mirror that is set.
+    """
+    named = tuple(dict.fromkeys(chosen))
+    found = named or distinct_branches(files, settings) or (newest(),)
+    starting = frozenset(named or found[-1:])
+    if matrix:
+        found = tuple(dict.fromkeys((*(() if named else _oldest_of_branches(files, settings)), *found)))
+    scenarios = [
+        Scenario(
+            release=release,
+            settings=settings,
+            architecture=architecture,
+            backend=backend,
+            launch=release in starting,
+            uv=release.uv,
+        )
+        for architecture in architectures
+        for release in sorted(found, key=lambda each: each.version)
+    ]
+    return tuple(_with_mirrors(scenarios) if matrix else scenarios)
+
+
+def _with_mirrors(scenarios: Iterable[Scenario]) -> Iterator[Scenario]:
+    for scenario in scenarios:
+        yield scenario
+        if not scenario.settings.mirror:
+            settings = replace(scenario.settings, mirror=DEAD_MIRROR)
+            yield replace(scenario, settings=settings, launch=False)
+
+
+def _oldest_of_branches(files: Collection[str], settings: Settings) -> Iterator[Release]:
+    seen: set[Branch] = set()
+    for release in releases():
+        branch = plan(release, settings, files, _LAYOUT).branch
+        if branch is not None and branch not in seen:
+            seen.add(branch)
+            yield release

@@ -1,0 +1,296 @@
+"""What the outcome of a daemon's step means: pure functions from what was seen to a diagnosis or a check."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from difypkg.daemons import LOCK, PYPROJECT, Plan, Release, Step
+from difypkg.dependencies import parse_toml
+from difypkg.diagnosis import Diagnosis, DifyoffError
+from difypkg.target import Target
+from difypkg.textrules import flatten
+from difypkg.uvtext import diagnose_uv
+from uvrun.process import Outcome
+from verify.expected import expected
+from verify.extract import ExtractedPackage
+from verify.launch import Launch
+from verify.look import State
+from verify.report import Check
+from verify.wheels import needed_glibc
+
+_REBUILD: Final = "rebuild from the original plugin with `difyoff build`"
+_REDIRECTING: Final = ("cache-dir", "no-cache", "pip", "python-preference", "python-downloads", "offline")
+_VAGUE: Final = frozenset({None, "cache-not-writable", "disk-full", "nothing-installed"})
+_LINES: Final = 8
+_TOKENISER_STORE: Final = "openaipublic.blob.core.windows.net"
+"""Where tiktoken fetches its encodings; the image carries them (TIKTOKEN_CACHE_DIR), this machine does not."""
+
+
+def no_dependency_file(release: Release) -> Diagnosis:
+    """Return the diagnosis of a package that a release finds nothing to install from."""
+    return Diagnosis(
+        slug="no-dependency-file",
+        message=f"the package holds no {' and no '.join(release.dependency_files)}, which daemon {release} installs from",
+        hint=_REBUILD,
+    )
+
+
+def failure(outcome: Outcome, step: Step, package: ExtractedPackage) -> Diagnosis | None:
+    """Return why uv failed, None where it did not: from its words, or as `install-failed` with its last lines."""
+    if outcome.ok:
+        return None
+    if outcome.stopped:
+        return _timed_out(outcome, step)
+    text = f"{outcome.stdout}\n{outcome.stderr}"
+    known = diagnose_uv(text, wheels=package.wheels)
+    lines = tuple(flatten(text.splitlines()).lines[-_LINES:])
+    slug = known.slug if known else None
+    if slug in _VAGUE and (keys := _redirecting_keys(package)):
+        return _redirected(f"[tool.uv] sets {', '.join(keys)}, and uv fails with it", lines)
+    if known:
+        return known
+    return Diagnosis(
+        slug="install-failed",
+        message=f"`uv {' '.join(step.argv[1:3])}` fails with exit code {outcome.code}",
+        context=lines,
+        hint=_REBUILD,
+    )
+
+
+def _timed_out(outcome: Outcome, step: Step) -> Diagnosis:
+    if outcome.stopped == "silence":
+        limit, setting = f"{step.silence} s without output", "PYTHON_ENV_INIT_TIMEOUT"
+    else:
+        limit, setting = f"{step.total} s in all", "PLUGIN_INSTALL_TIMEOUT"
+    return Diagnosis(
+        slug="install-timed-out",
+        message=f"uv was ended as the daemon ends it, after {limit}; whether it would have succeeded is not known",
+        context=tuple(flatten(outcome.stderr.splitlines()).lines[-_LINES:]),
+        hint=f"raise {setting} on the daemon, or verify on a faster machine",
+    )
+
+
+def python_gap(package: ExtractedPackage, plan: Plan, target: Target, python: str) -> str | None:
+    """Return why this machine's patch release of CPython cannot stand for the target's, None where it can."""
+    wanted = _requires_python(package, plan)
+    if wanted is None or not _fits(wanted, target.python) or _fits(wanted, python):
+        return None
+    return f"the package asks for Python {wanted}; the daemon's {target.python} fits, this machine's {python} does not"
+
+
+def installed(state: State, package: ExtractedPackage, plan: Plan, target: Target, outcome: Outcome) -> Iterator[Check]:
+    """Judge what a successful install left behind: which Python, which distributions, which files."""
+    for name, diagnosis, message in (
+        ("python", _wrong_python(state, package, plan, target), f"CPython {state.python}"),
+        ("distributions", *_distributions(state, package, plan, target)),
+        ("files", _changed(state, package, plan, outcome), "uv wrote to its own folders only"),
+    ):
+        yield Check(
+            name=name,
+            required=True,
+            status="failed" if diagnosis else "passed",
+            message="" if diagnosis else message,
+            diagnosis=diagnosis,
+        )
+
+
+def _wrong_python(state: State, package: ExtractedPackage, plan: Plan, target: Target) -> Diagnosis | None:
+    major, minor = target.python_minor
+    wanted = _requires_python(package, plan)
+    if not (state.python or "").startswith(f"{major}.{minor}."):
+        seen = f"uv left the daemon's virtual environment for CPython {state.python}"
+    elif wanted is not None and not _fits(wanted, target.python):
+        seen = f"the package asks for Python {wanted}, which the daemon's {target.python} is not"
+    else:
+        return None
+    return Diagnosis(
+        slug="python-version-mismatch",
+        message=seen,
+        note=f"The daemon's image has CPython {target.python} only, and without a network no other can be had.",
+        hint=_REBUILD,
+    )
+
+
+def _distributions(state: State, package: ExtractedPackage, plan: Plan, target: Target) -> tuple[Diagnosis | None, str]:
+    if not state.distributions:
+        nothing = Diagnosis(
+            slug="nothing-installed",
+            message=f"uv reports success and has installed nothing from {plan.dependency_file}",
+            note="The daemon takes this for an install; the plugin then fails at `import dify_plugin`.",
+            hint=_REBUILD,
+        )
+        return nothing, ""
+    try:
+        wanted = expected(package, plan, target)
+    except DifyoffError as error:
+        return error.diagnosis, ""
+    differences = wanted.differences(state.distributions)
+    if not differences:
+        count = len(state.distributions)
+        return None, f"{count} of {len(wanted.versions) if wanted.complete else count} installed"
+    return Diagnosis(
+        slug="install-differs",
+        message=f"what is installed is not what {LOCK if wanted.complete else plan.dependency_file} names",
+        context=differences[:_LINES],
+        hint=_REBUILD,
+    ), ""
+
+
+def _changed(state: State, package: ExtractedPackage, plan: Plan, outcome: Outcome) -> Diagnosis | None:
+    recorded = {
+        path: package.sizes[path] if path.endswith(".whl") else digest for path, digest in package.digests.items()
+    }
+    changed = sorted(path for path, mark in recorded.items() if state.files.get(path) != mark)
+    if changed == [LOCK]:
+        why = diagnose_uv(f"{outcome.stdout}\n{outcome.stderr}", wheels=package.wheels)
+        return Diagnosis(
+            slug="lock-outdated",
+            message=f"uv does not accept {LOCK} as it is: `uv {' '.join(plan.steps[1].argv[1:3])}` writes another",
+            context=why.context if why and why.slug == "lock-outdated" else (),
+            note="What it resolves instead has no hashes: nothing would tell a tampered wheel.",
+            hint=_REBUILD,
+        )
+    if changed:
+        return _redirected("uv changes files of the package", tuple(changed[:_LINES]))
+    if state.strays:
+        return _redirected("uv writes outside the plugin's folder", tuple(state.strays[:_LINES]))
+    if not state.cached:
+        return _redirected("uv keeps its cache elsewhere than the daemon", _redirecting_keys(package))
+    return None
+
+
+def sdk_patch(state: State, release: Release) -> Iterator[Check]:
+    """Say what the daemon does to an old SDK and no backend imitates."""
+    try:
+        old = Version(state.distributions["dify-plugin"]) < Version(release.sdk_patched_below)
+    except (KeyError, InvalidVersion):
+        return
+    if old:
+        yield Check(
+            name="SDK patch",
+            status="skipped",
+            message=f"the daemon overwrites files of dify_plugin below {release.sdk_patched_below}; this is not imitated",
+        )
+
+
+def compiled(outcome: Outcome, step: Step) -> Check:
+    """Judge the compile step, whose failure most releases pass over."""
+    if outcome.ok:
+        return Check(name="compile", status="passed", seconds=outcome.seconds)
+    lines = [line for line in outcome.stdout.splitlines() if not line.startswith(("Listing", "Compiling"))]
+    if not step.fatal:
+        return Check(
+            name="compile",
+            status="passed",
+            message="some files do not compile; the daemon passes over that",
+            evidence=tuple(lines[:_LINES]),
+            seconds=outcome.seconds,
+        )
+    return Check(
+        name="compile",
+        status="failed",
+        diagnosis=Diagnosis(
+            slug="plugin-does-not-compile",
+            message="some files of the plugin or its dependencies do not compile, at which this daemon release stops",
+            context=tuple(lines[:_LINES]),
+            hint="use daemon 0.0.6 or newer",
+        ),
+        seconds=outcome.seconds,
+    )
+
+
+def network_at_start(attempts: Sequence[str]) -> tuple[Diagnosis, ...]:
+    """Return the finding that a plugin wanted the network before it was ready; none where it did not."""
+    if not attempts:
+        return ()
+    return (
+        Diagnosis(
+            slug="network-at-start",
+            message="the plugin tries to reach the network while it starts; it gets ready without",
+            context=tuple(attempts[:_LINES]),
+            note="What it wanted is not in the package and will be missing on the site.",
+            hint="see whether these hosts can be reached from the site, or ask the plugin's author",
+        ),
+    )
+
+
+def not_started(launch: Launch, *, limit: int, attempts: Sequence[str], imported: Outcome) -> Check:
+    """Judge a plugin that did not get ready within `limit` seconds."""
+    hosts = {attempt.split()[1].partition(":")[0] for attempt in attempts if " " in attempt}
+    if hosts == {_TOKENISER_STORE}:
+        return Check(
+            name="start",
+            status="skipped",
+            message="the plugin wants tiktoken's encodings while it starts: the daemon's image carries them, this machine"
+            " does not",
+            evidence=tuple(attempts),
+            seconds=launch.seconds,
+        )
+    if launch.code is None:
+        how = f"the plugin is not ready after {limit} s: it gives no heartbeat"
+    elif launch.code < 0:
+        how = f"the plugin is ended by signal {-launch.code} before it is ready"
+    else:
+        how = f"the plugin ends with exit code {launch.code} before it is ready"
+    if not imported.ok and not imported.stopped:
+        how += "; dify_plugin itself cannot be imported"
+    wanted = tuple(f"it tried to {attempt}" for attempt in attempts[:_LINES])
+    return Check(
+        name="start",
+        status="failed",
+        diagnosis=Diagnosis(
+            slug="plugin-does-not-start",
+            message=how,
+            context=(*(launch.stderr or "\n".join(launch.said)).splitlines()[-2 * _LINES :], *wanted),
+            note="It wants the network while it starts, which the site does not have." if wanted else None,
+            hint="ask the plugin's author, or see whether the original plugin starts where there is a network",
+        ),
+        evidence=launch.said,
+        seconds=launch.seconds,
+    )
+
+
+def glibc_gap(wheels: Sequence[str], target: Target, glibc: tuple[int, int] | None) -> str | None:
+    """Return why this machine's C library cannot run the wheels, None where it can."""
+    needed = needed_glibc(wheels, target)
+    if needed <= (glibc or (0, 0)):
+        return None
+    here = f"has {glibc[0]}.{glibc[1]}" if glibc else "has another C library"
+    return f"a wheel needs glibc {needed[0]}.{needed[1]}; this machine {here}"
+
+
+def _redirected(message: str, context: Sequence[str]) -> Diagnosis:
+    return Diagnosis(slug="configuration-redirects", message=message, context=tuple(context), hint=_REBUILD)
+
+
+def _redirecting_keys(package: ExtractedPackage) -> tuple[str, ...]:
+    """Return the settings of the package's own uv configuration that move what uv reads or writes."""
+    settings: dict[str, Any] = {}
+    try:
+        pyproject = parse_toml((package.read(PYPROJECT) or b"").decode(errors="replace"), PYPROJECT)
+        settings |= pyproject.get("tool", {}).get("uv", {})
+        settings |= parse_toml((package.read("uv.toml") or b"").decode(errors="replace"), "uv.toml")
+    except (DifyoffError, AttributeError, TypeError):  # unreadable: uv says so itself
+        return ()
+    return tuple(key for key in _REDIRECTING if key in settings)
+
+
+def _requires_python(package: ExtractedPackage, plan: Plan) -> str | None:
+    """Return the project's `requires-python`, where the branch looks at it at all."""
+    if plan.dependency_file != PYPROJECT:
+        return None
+    try:
+        project = parse_toml((package.read(PYPROJECT) or b"").decode(errors="replace"), PYPROJECT).get("project", {})
+    except DifyoffError:
+        return None
+    value = project.get("requires-python") if isinstance(project, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _fits(specifier: str, python: str) -> bool:
+    try:
+        return SpecifierSet(specifier).contains(python, prereleases=True)
+    except InvalidSpecifier:
+        return True

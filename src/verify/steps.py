@@ -1,0 +1,205 @@
+"""The steps of a daemon release over one package, in any sandbox: what to run, in which order, and what it shows.
+
+A backend is a `Sandbox`; everything else, the plan and the judging, is the same for all of them.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Final, Protocol
+
+from difypkg.daemons import Layout, Plan, Step, plan
+from difypkg.diagnosis import Diagnosis
+from difypkg.target import TARGETS, Target
+from uvrun.process import Outcome
+from verify import judge
+from verify.extract import ExtractedPackage
+from verify.launch import Launch, Process, await_heartbeat, watched
+from verify.look import State
+from verify.report import Check
+from verify.scenario import Scenario
+
+_NOT_INSTALLED: Final = "the package was not installed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the sandbox runs on: `architecture` as `uname -m` has it, the full Python version, glibc's two numbers.
+
+    `glibc` is None with another C library.
+    """
+
+    architecture: str
+    python: str
+    glibc: tuple[int, int] | None
+
+
+class Sandbox(Protocol):
+    """One place without a network where the steps of one scenario run, with the package extracted to `layout.plugin`.
+
+    `layout.working_path` holds nothing else. A step that does not inherit gets exactly its environment; `home` is the
+    home folder, empty at first, that uv finds without being told.
+    """
+
+    @property
+    def layout(self) -> Layout:
+        """Where things lie, seen from inside."""
+
+    @property
+    def home(self) -> PurePath:
+        """The home folder, seen from inside."""
+
+    @property
+    def machine(self) -> Machine:
+        """What it runs on."""
+
+    def run(self, step: Step) -> Outcome:
+        """Run a step to its end or to its limits."""
+
+    def start(self, step: Step) -> AbstractContextManager[Process]:
+        """Start a plugin; it and all it started end on leaving."""
+
+    def look(self, cache: PurePath) -> State:
+        """Look at the plugin's folder, the working folder and uv's cache, as `verify.look.look` does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepsResult:
+    """What the steps showed: `command` is what was run to install, what was added to the daemon's argv included."""
+
+    branch: str | None
+    command: tuple[str, ...] = ()
+    checks: tuple[Check, ...]
+    findings: tuple[Diagnosis, ...] = ()
+
+
+def run_steps(
+    sandbox: Sandbox, package: ExtractedPackage, scenario: Scenario, *, distrusted: str | None
+) -> StepsResult:
+    """Run a scenario's steps and judge them.
+
+    `distrusted` is the reason for not starting the plugin, None where it may be started.
+    """
+    planned = plan(scenario.release, scenario.settings, package.digests, sandbox.layout)
+    if planned.branch is None:
+        failure = judge.no_dependency_file(planned.release)
+        return StepsResult(branch=None, checks=(Check(name="install", status="failed", diagnosis=failure),))
+    run = _Run(sandbox, package, scenario, planned, TARGETS[scenario.architecture], distrusted)
+    checks = tuple(run.checks())
+    return StepsResult(branch=planned.branch, command=run.install.argv, checks=checks, findings=tuple(run.findings))
+
+
+class _Run:
+    """One run of a plan."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        package: ExtractedPackage,
+        scenario: Scenario,
+        planned: Plan,
+        target: Target,
+        distrusted: str | None,
+    ) -> None:
+        self._sandbox = sandbox
+        self._package = package
+        self._scenario = scenario
+        self._plan = planned
+        self._target = target
+        self._foreign = sandbox.machine.architecture != target.machine
+        self._distrusted = distrusted
+        self._steps = {step.kind: step for step in planned.steps}
+        self.install = self._for_target(self._steps["install"])
+        self.findings: list[Diagnosis] = []
+
+    def checks(self) -> Iterator[Check]:
+        """Run everything, a check for each thing looked at; after a failed install nothing else is run."""
+        failed = False
+        for check in self._install():
+            failed = failed or check.status != "passed"
+            yield check
+        reason = _NOT_INSTALLED if failed else self._why_not_started()
+        if reason:
+            yield Check(name="start", status="skipped", message=reason)
+        else:
+            yield from self._start()
+
+    def _install(self) -> Iterator[Check]:
+        venv = self._sandbox.run(self._steps["venv"])
+        if diagnosis := judge.failure(venv, self._steps["venv"], self._package):
+            yield Check(
+                name="install",
+                required=True,
+                status="failed",
+                message="uv makes no virtual environment",
+                diagnosis=diagnosis,
+                seconds=venv.seconds,
+            )
+            return
+        outcome = self._sandbox.run(self.install)
+        diagnosis = judge.failure(outcome, self.install, self._package)
+        python = self._sandbox.machine.python
+        if diagnosis and (gap := judge.python_gap(self._package, self._plan, self._target, python)):
+            yield Check(name="install", required=True, status="skipped", message=gap, diagnosis=diagnosis)
+            return
+        state = None if diagnosis else self._sandbox.look(self._cache())
+        yield Check(
+            name="install",
+            required=True,
+            status="failed" if diagnosis else "passed",
+            message="" if state is None else f"{len(state.distributions)} distributions in {outcome.seconds:.1f} s",
+            diagnosis=diagnosis,
+            seconds=venv.seconds + outcome.seconds,
+        )
+        if state is not None:
+            yield from judge.installed(state, self._package, self._plan, self._target, outcome)
+            yield from judge.sdk_patch(state, self._plan.release)
+
+    def _start(self) -> Iterator[Check]:
+        """Compile, start, and only where it does not get ready try the import whose result the daemon passes over."""
+        compile_step = self._steps["compile"]
+        compiled = self._sandbox.run(compile_step)
+        yield judge.compiled(compiled, compile_step)
+        if not compiled.ok and compile_step.fatal:
+            yield Check(name="start", status="skipped", message="the daemon stops where a file does not compile")
+            return
+        step = self._steps["launch"]
+        limit = step.total or step.silence or 0
+        with self._sandbox.start(watched(step, self._sandbox.layout)) as process:
+            launch = await_heartbeat(process, timeout=limit)
+        attempts = self._sandbox.look(self._cache()).attempts
+        if launch.ready:
+            yield Check(
+                name="start", status="passed", message=f"ready in {launch.seconds:.1f} s", seconds=launch.seconds
+            )
+            self.findings += judge.network_at_start(attempts)
+        else:
+            yield self._not_started(launch, limit, attempts)
+
+    def _not_started(self, launch: Launch, limit: int, attempts: Iterable[str]) -> Check:
+        imported = self._sandbox.run(self._steps["import"])
+        return judge.not_started(launch, limit=limit, attempts=tuple(attempts), imported=imported)
+
+    def _why_not_started(self) -> str | None:
+        if self._foreign:
+            return f"this machine is {self._sandbox.machine.architecture}, not {self._target.machine}"
+        if not self._scenario.launch:
+            return "started in another scenario"
+        if self._distrusted:
+            return self._distrusted
+        return judge.glibc_gap(self._package.wheels, self._target, self._sandbox.machine.glibc)
+
+    def _for_target(self, step: Step) -> Step:
+        """Let uv choose wheels for the target where this machine is another one; nothing else of the step changes."""
+        if not self._foreign and self._sandbox.machine.glibc == self._target.glibc:
+            return step
+        return replace(step, argv=(*step.argv, "--python-platform", self._target.uv_platform))
+
+    def _cache(self) -> PurePath:
+        places = {
+            "user": self._sandbox.home / ".cache" / "uv",
+            "plugin": self._sandbox.layout.plugin / ".uv-cache",
+            "shared": self._sandbox.layout.working_path / ".uv-cache",
+        }
+        return places[self._plan.release.cache]
