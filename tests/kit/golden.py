@@ -8,7 +8,7 @@
     source       "folder" or "package"
     lock         "fresh", or the file beside case.toml that is locked in the place of the plugin's pyproject.toml
     constraints  what the lock is made with, to pin older versions
-    prune        ["cp312-manylinux"]: wheels with this in their name vanish from the lock, as when it was made for another Python
+    prune        ["cp312-manylinux"]: wheels with this in their name vanish from the lock, as if made for another Python
     encode       {file = encoding}
     crlf         [file]: newlines become CRLF
     symlinks     {link = target}
