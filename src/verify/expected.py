@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
@@ -59,7 +59,7 @@ def _asked(lines: Iterable[str], target: Target) -> dict[str, SpecifierSet]:
             requirement = Requirement(line.partition(" --")[0])
         except InvalidRequirement:
             continue  # an option, or a path
-        if requirement.marker is None or requirement.marker.evaluate(target.environment):
+        if requirement.marker is None or _true(requirement.marker, target):
             asked[canonicalize_name(requirement.name)] = requirement.specifier
     return asked
 
@@ -69,9 +69,8 @@ def _locked(lock: dict[str, Any], target: Target) -> dict[str, SpecifierSet]:
     packages: dict[str, list[dict[str, Any]]] = {}
     for package in lock.get("package", []):
         packages.setdefault(package["name"], []).append(package)
-    roots = [
-        each for group in packages.values() for each in group if any(each["source"].get(key) == "." for key in _OWN)
-    ]
+    every = (package for group in packages.values() for package in group)
+    roots = [package for package in every if any(package["source"].get(key) == "." for key in _OWN)]
     found: dict[str, SpecifierSet] = {}
     seen: set[tuple[str, str, str]] = set()
     ways = [edge for root in roots for edge in root.get("dependencies", [])]
@@ -100,6 +99,10 @@ def _end(candidates: list[dict[str, Any]], edge: dict[str, Any]) -> dict[str, An
 
 def _holds(marker: str | None, target: Target) -> bool:
     try:
-        return marker is None or Marker(marker).evaluate(target.environment)
+        return marker is None or _true(Marker(marker), target)
     except InvalidMarker:
         return True
+
+
+def _true(marker: Marker, target: Target) -> bool:
+    return marker.evaluate(cast("dict[str, str]", target.environment))

@@ -30,9 +30,10 @@ _TOKENISER_STORE: Final = "openaipublic.blob.core.windows.net"
 
 def no_dependency_file(release: Release) -> Diagnosis:
     """Return the diagnosis of a package that a release finds nothing to install from."""
+    names = " and no ".join(release.dependency_files)
     return Diagnosis(
         slug="no-dependency-file",
-        message=f"the package holds no {' and no '.join(release.dependency_files)}, which daemon {release} installs from",
+        message=f"the package holds no {names}, which daemon {release} installs from",
         hint=_REBUILD,
     )
 
@@ -171,7 +172,7 @@ def sdk_patch(state: State, release: Release) -> Iterator[Check]:
         yield Check(
             name="SDK patch",
             status="skipped",
-            message=f"the daemon overwrites files of dify_plugin below {release.sdk_patched_below}; this is not imitated",
+            message=f"the daemon changes dify_plugin below {release.sdk_patched_below} in places; not imitated",
         )
 
 
@@ -223,8 +224,8 @@ def not_started(launch: Launch, *, limit: int, attempts: Sequence[str], imported
         return Check(
             name="start",
             status="skipped",
-            message="the plugin wants tiktoken's encodings while it starts: the daemon's image carries them, this machine"
-            " does not",
+            message="the plugin wants tiktoken's encodings while it starts; the daemon's image carries them, this"
+            " machine does not",
             evidence=tuple(attempts),
             seconds=launch.seconds,
         )

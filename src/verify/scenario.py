@@ -20,7 +20,7 @@ _LAYOUT: Final = Layout(plugin=_NOWHERE, working_path=_NOWHERE, uv=_NOWHERE, pat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One run: `launch` says that the plugin is started as well. `uv` is the version to install with, where it matters."""
+    """One run: `launch` says that the plugin is started as well; `uv` is the version to install with, where known."""
 
     release: Release
     settings: Settings
