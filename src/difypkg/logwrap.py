@@ -15,7 +15,7 @@ PIECE: Final = 64 * 1024
 _DEPTH: Final = 6
 _COMPOSE: Final = re.compile(r"[\w.-]{1,100} {0,60}\| ?")
 _DATE: Final = r"\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|[+-]\d\d:?\d\d))?\]?[ \t]{0,9}"
-_LEVEL: Final = r"\[?(?:ERROR|WARN|WARNING|INFO|CRITICAL|FATAL|PANIC)\]?(?:[ \t:]{1,9}|(?<=\]))"
+_LEVEL: Final = r"\[?(?:ERROR|WARN|WARNING|INFO|CRITICAL|FATAL|PANIC)\]?(?::?[ \t]{1,9}|(?<=\])|$)"
 _CALLER: Final = r"dify-plugin-daemon \S{1,80} |[\w/]{1,80}\.go:\d{1,6}:? |std(?:out|err) [FP] |data: ?"
 _PREFIX: Final = re.compile(rf"(?:\x1b\[[\d;]{{0,9}}m|{_DATE}|{_LEVEL}|{_CALLER}){{1,9}}")
 _NEWLINE: Final = re.compile(r"\\{1,9}[nr]")
