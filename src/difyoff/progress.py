@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from difyoff.console import human_size, is_terminal, say, show_finding, show_stage
 from difypkg.daemons import Release
@@ -14,6 +14,9 @@ from repack.fetch import Progress
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+
+
+_WORTH_SAYING: Final = 5_000_000  # bytes; less is fetched before anybody wonders
 
 
 class BuildView(AbstractContextManager["BuildView"]):
@@ -73,7 +76,7 @@ class BuildView(AbstractContextManager["BuildView"]):
             return
         if is_terminal():
             self._show_bar(progress)
-        elif progress.total:
+        elif progress.total and progress.total > _WORTH_SAYING:
             # A line for each fifth: enough to see life in a log, too few to fill it.
             fifth = progress.received * 5 // progress.total
             if fifth > self._fifth:

@@ -57,12 +57,18 @@ def exclusion(name: str) -> str:
     return f"{name}; python_version < '0'"
 
 
-def resolvable_pyproject(text: str, targets: Sequence[Target]) -> str:
+def pep440_version(version: str) -> str:
+    """Return a manifest's version without the suffix that the daemon allows and PEP 440 does not know."""
+    return version.partition("-")[0]
+
+
+def resolvable_pyproject(text: str, targets: Sequence[Target], version: str) -> str:
     """Return the file as it is resolved anew where there is no fresh lock: for the targets alone, without groups.
 
     Sources and indexes stay: on the connected side they say where the plugin's dependencies come from.
     """
     document = tomlkit.parse(text)
+    list(_fix_version(document["project"], version))
     document.pop("dependency-groups", None)
     uv = _tool_uv(document)
     uv.pop("dev-dependencies", None)
@@ -115,6 +121,12 @@ def _edit_project(project: Any, version: str, pins: Mapping[str, str]) -> Iterat
     if "requires-python" not in project:
         project["requires-python"] = ">=3.12"
         yield _edit("project.requires-python set to >=3.12", "uv resolves for every Python without it")
+    yield from _fix_version(project, version)
+    yield from _pin_references(project.get("dependencies"), "project.dependencies", pins)
+    yield from _edit_extras(project, pins)
+
+
+def _fix_version(project: Any, version: str) -> Iterator[Edit]:
     dynamic = project.get("dynamic")
     if dynamic is not None and "version" in dynamic:
         project["version"] = version
@@ -122,8 +134,6 @@ def _edit_project(project: Any, version: str, pins: Mapping[str, str]) -> Iterat
         if not dynamic:
             del project["dynamic"]
         yield _edit(f"project.version set to {version}", "a dynamic version makes uv build the project")
-    yield from _pin_references(project.get("dependencies"), "project.dependencies", pins)
-    yield from _edit_extras(project, pins)
 
 
 def _edit_extras(project: Any, pins: Mapping[str, str]) -> Iterator[Edit]:

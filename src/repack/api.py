@@ -226,7 +226,7 @@ def _tools(options: Options, scratch: Path, listen: Listener) -> Tools:
     if python is None:
         listen(Stage(name="uv", text="no CPython 3.12 or newer on this machine; uv installs one"))
         python = install_python(
-            (3, 12), uv=uv, settings=options.index, home=scratch / "python", cache=options.cache / "uv-resolving"
+            (3, 12), uv=uv, settings=options.index, home=scratch / "python", cache=options.cache / "uv-cache"
         )
     return Tools(uv=uv, python=python.path, index=options.index, cache=options.cache, scratch=scratch)
 

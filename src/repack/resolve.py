@@ -1,5 +1,6 @@
 """Plugin + targets -> Resolution: PEP 751 through uv, selection by `packaging.pylock`."""
 
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,10 +20,11 @@ from packaging.pylock import (
     PylockSelectError,
     PylockValidationError,
 )
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from difypkg.dependencies import LOCK, PYPROJECT, REQUIREMENTS
 from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.pyproject import resolvable_pyproject
+from difypkg.pyproject import pep440_version, resolvable_pyproject
 from difypkg.target import TARGETS, Architecture, Target
 from repack.resolution import ArchiveSource, FolderSource, GitSource, Origin, Pin, Resolution, Source, WheelSource
 from repack.source import Plugin
@@ -31,6 +33,7 @@ from uvrun.environment import IndexSettings, redact
 from uvrun.process import Outcome
 
 _UV_TOML: Final = "uv.toml"
+_REFERENCE: Final = re.compile(r'^name = "([^"]+)"\n(?:version = .*\n)?source = \{ url = "([^"]+)"', re.MULTILINE)
 _PROJECT_INDEX_KEYS: Final = ("index", "index-url", "extra-index-url", "find-links", "index-strategy")
 _INDEX_OPTIONS: Final = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index", "--trusted-host")
 _EXPORT: Final = (
@@ -61,7 +64,7 @@ def resolve(plugin: Plugin, targets: Sequence[Target], tools: Tools) -> tuple[Re
         lock = _compile_requirements(plugin, work, tools)
         findings = (_resolved_now(f"there is no lock: {REQUIREMENTS} was resolved now"),)
     else:
-        fresh = plugin.dependencies.lock is not None and _is_fresh(work, tools)
+        fresh = plugin.dependencies.lock is not None and _is_fresh(plugin.dependencies.lock, work, tools)
         origin = LOCK
         if not fresh:
             origin, finding = _renew_lock(plugin, targets, work, tools)
@@ -103,14 +106,24 @@ def _sources(tool_uv: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         yield from (each for each in (source if isinstance(source, list) else [source]) if isinstance(each, dict))
 
 
-def _is_fresh(work: Path, tools: Tools) -> bool:
+def _is_fresh(lock: str, work: Path, tools: Tools) -> bool:
     # Offline: asked online behind a mirror, every lock of another index looks stale.
-    return tools.closed("lock", "--check", "--offline", "--quiet", cwd=work).ok
+    check = ("lock", "--check", "--offline", "--quiet")
+    if tools.closed(*check, cwd=work).ok:
+        return True
+    references = _REFERENCE.findall(lock)
+    if not references:
+        return False
+    # uv 0.9.26 wants the metadata behind each direct reference in its cache before it calls such a lock fresh.
+    (work / "references.txt").write_text("".join(f"{name} @ {url}\n" for name, url in references), encoding="utf-8")
+    compiled = ("--no-deps", "--python", str(tools.python), "references.txt", "--output-file", "pylock.references.toml")
+    return tools.resolving(*_COMPILE, *compiled, cwd=work).ok and tools.closed(*check, cwd=work).ok
 
 
 def _renew_lock(plugin: Plugin, targets: Sequence[Target], work: Path, tools: Tools) -> tuple[Origin, Diagnosis]:
     text = plugin.dependencies.pyproject_text or ""
-    (work / PYPROJECT).write_text(resolvable_pyproject(text, targets), encoding="utf-8", newline="")
+    version = pep440_version(plugin.manifest.version)
+    (work / PYPROJECT).write_text(resolvable_pyproject(text, targets, version), encoding="utf-8", newline="")
     stale = (work / LOCK).exists()
     arguments = ("lock", "--quiet", "--python", str(tools.python))
     index = _with_project_index(plugin, tools.index)
@@ -178,17 +191,27 @@ def _find_on_index(pins: Sequence[Pin], work: Path, tools: Tools) -> tuple[Pin, 
     if not outcome.ok and not _unreachable(outcome):
         raise _not_on_index("the configured index lacks a release that the plugin's lock pins", _last_lines(outcome))
     _check(outcome, "the lock's pins cannot be looked up on the configured index")
-    offered: dict[tuple[str, str], Source] = {}
+    offered: dict[object, Source] = {}
     for package in _load(file).packages:
         for each in (*(package.wheels or ()), *((package.sdist,) if package.sdist is not None else ())):
-            offered[package.name, each.filename] = _source(each, work)
+            offered[_file_key(each.filename)] = _source(each, work)
     return tuple(pin if pin.direct else _from_index(pin, offered) for pin in pins)
 
 
-def _from_index(pin: Pin, offered: Mapping[tuple[str, str], Source]) -> Pin:
+def _file_key(filename: str) -> object:
+    """Return what a file name says, however it is spelled: uv normalises it in one kind of lock and not in another."""
+    try:
+        if filename.endswith(".whl"):
+            return parse_wheel_filename(filename)
+        return (*parse_sdist_filename(filename), filename.endswith(".zip"))
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return filename
+
+
+def _from_index(pin: Pin, offered: Mapping[object, Source]) -> Pin:
     source = pin.source
     assert isinstance(source, WheelSource | ArchiveSource)
-    found = offered.get((pin.name, source.filename))
+    found = offered.get(_file_key(source.filename))
     if not isinstance(found, WheelSource | ArchiveSource):
         raise _not_on_index(f"the configured index lacks {source.filename}, which the plugin's lock pins")
     for algorithm in source.hashes.keys() & found.hashes.keys():

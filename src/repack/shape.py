@@ -12,7 +12,7 @@ from difypkg.dependencies import LOCK, PYPROJECT, REQUIREMENTS
 from difypkg.diagnosis import Diagnosis, DifyoffError
 from difypkg.edits import Edit
 from difypkg.ignore import IGNORE_FILES, parse_ignore_file
-from difypkg.pyproject import WHEELS, exclusion, offline_pyproject
+from difypkg.pyproject import WHEELS, exclusion, offline_pyproject, pep440_version
 from difypkg.requirements import PinnedWheels, offline_requirements
 from difypkg.signature import VERIFICATION
 from difypkg.target import Target
@@ -140,7 +140,7 @@ def _lock(
         text, edits = offline_pyproject(
             plugin.dependencies.pyproject_text or "",
             targets=targets,
-            version=_pep440(plugin.manifest.version),
+            version=pep440_version(plugin.manifest.version),
             pins=pins,
             overrides=overrides,
             own_wheel=(own_wheel.name, own_wheel.version) if own_wheel else None,
@@ -166,11 +166,6 @@ def _lock(
         why="a frozen install fetches what the lock names, from nowhere else",
     )
     return text, lock, (*edits, edit)
-
-
-def _pep440(version: str) -> str:
-    # The suffix that the daemon allows in a version is none that PEP 440 knows.
-    return version.partition("-")[0]
 
 
 def _reference_overrides(wheels: Sequence[Wheel], store: WheelStore) -> list[str]:

@@ -162,10 +162,10 @@ def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, SourceFile], 
     files: dict[str, SourceFile] = {}
     left_out: dict[str, list[str]] = {}
     for folder, folders, names in os.walk(root):
-        here = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        here = PurePosixPath(*map(_utf8, Path(folder).relative_to(root).parts))
         kept = []
         for name in sorted(folders):
-            path = here / name
+            path = here / _utf8(name)
             if name in _NEVER_PACKED:
                 left_out.setdefault(name, []).append(str(path))
             elif not _ignored(path, patterns, is_directory=True):
@@ -173,7 +173,7 @@ def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, SourceFile], 
                 kept.append(name)
         folders[:] = kept
         for name in sorted(names):
-            path = here / name
+            path = here / _utf8(name)
             if _ignored(path, patterns, is_directory=False):
                 continue
             if (name == _SECRETS and not with_env) or not Path(folder, name).is_file():
@@ -184,6 +184,20 @@ def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, SourceFile], 
             file = Path(folder, name)
             files[str(path)] = SourceFile(size=file.stat().st_size, chunks=partial(file_chunks, file))
     return dict(sorted(files.items())), tuple(_left_out_findings(left_out))
+
+
+def _utf8(name: str) -> str:
+    """Return a file's name as a package spells it, whatever the locale made of it. Raises `unsafe-path`."""
+    try:
+        return os.fsencode(name).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DifyoffError(
+            Diagnosis(
+                slug="unsafe-path",
+                message=f"the name of {name!r} is not UTF-8, which a package needs",
+                hint="Rename the file, or name it in .difyignore.",
+            )
+        ) from error
 
 
 def _ignore_patterns(root: Path) -> tuple[IgnorePattern, ...]:

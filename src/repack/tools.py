@@ -26,7 +26,7 @@ class Tools:
 
     def closed(self, *arguments: str, cwd: Path) -> Outcome:
         """Run uv with no index and no configuration but that of `cwd`."""
-        environment = closed(home=self.scratch / "home", cache=self.cache / "uv-closed")
+        environment = closed(home=self.scratch / "home", cache=self.cache / "uv-cache")
         return self._uv((*arguments, "--python", str(self.python)), environment, cwd)
 
     def resolving(
@@ -34,7 +34,7 @@ class Tools:
     ) -> Outcome:
         """Run uv with the user's index settings, or those given."""
         environment, configuration = resolving(
-            index or self.index, home=self.scratch / "resolving", cache=self.cache / "uv-resolving"
+            index or self.index, home=self.scratch / "resolving", cache=self.cache / "uv-cache"
         )
         return self._uv((*arguments, *configuration), {**environment, **(extra or {})}, cwd)
 
