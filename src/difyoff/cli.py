@@ -15,7 +15,9 @@ from difypkg.diagnosis import DifyoffError, Exit
 
 _COMMANDS: Final = {
     "build": "Make offline packages of plugins.",
+    "verify": "Prove that packages install and start without a network.",
     "inspect": "Show what a package holds and what each daemon release does with it.",
+    "diagnose": "Name the cause of a failed install in a log.",
     "explain": "Print the page of a diagnosis.",
 }
 """Each command and its line in the help; the module of that name in `difyoff.commands` holds it as `command`."""

@@ -1,7 +1,7 @@
 """What a verification found, as values; the JSON report is made of these and nothing else."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -59,7 +59,8 @@ class ScenarioReport:
     """One scenario: a daemon release with its settings on an architecture and a backend, and its checks.
 
     `branch` and `command` are what the release runs to install. `uv` and `python` are the versions that ran, `image`
-    the container image's reference and digest.
+    the container image's reference and digest. `verdict` is the worst of the checks; a scenario whose required checks
+    did not run is not verified.
     """
 
     backend: Backend
@@ -75,17 +76,10 @@ class ScenarioReport:
     checks: tuple[Check, ...] = ()
     findings: tuple[Diagnosis, ...] = ()
     seconds: float = 0.0
+    verdict: Verdict = field(init=False)
 
-    @property
-    def verdict(self) -> Verdict:
-        """The worst of the checks; a scenario whose required checks did not run is not verified."""
-        statuses = {check.status for check in self.checks}
-        if "error" in statuses:
-            return "error"
-        if "failed" in statuses:
-            return "failed"
-        missing = any(check.required and check.status == "skipped" for check in self.checks)
-        return "passed" if "passed" in statuses and not missing else "not-verified"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verdict", _verdict(self.checks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +113,16 @@ def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
     return min(verdicts, key=_WORST_FIRST.index, default="not-verified")
 
 
+def _verdict(checks: Collection[Check]) -> Verdict:
+    statuses = {check.status for check in checks}
+    if "error" in statuses:
+        return "error"
+    if "failed" in statuses:
+        return "failed"
+    missing = any(check.required and check.status == "skipped" for check in checks)
+    return "passed" if "passed" in statuses and not missing else "not-verified"
+
+
 def to_json(report: VerificationReport) -> str:
-    """Return the report as JSON text, each scenario's verdict included."""
-    data = asdict(report)
-    for entry, scenario in zip(data["scenarios"], report.scenarios, strict=True):
-        entry["verdict"] = scenario.verdict
-    return json.dumps(data, indent=2, ensure_ascii=False)
+    """Return the report as JSON text."""
+    return json.dumps(asdict(report), indent=2, ensure_ascii=False)

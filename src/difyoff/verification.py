@@ -1,0 +1,88 @@
+"""Verification as the command line has it: what is asked for, how it is shown, and its part of the JSON."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from difyoff.console import say, show_error, show_finding, show_stage
+from difypkg import daemons
+from difypkg.daemons import Release
+
+if TYPE_CHECKING:
+    from verify.api import Event
+    from verify.report import ScenarioReport, VerificationReport
+
+BACKENDS: Final = ("local", "docker")
+
+_LABELS: Final = {"passed": "verified", "failed": "refused", "error": "error", "not-verified": "unverified"}
+_BRANCHES: Final = {
+    "requirements": "requirements.txt",
+    "sync": "uv.lock",
+    "sync-offline": "uv.lock, --offline",
+    "sync-frozen": "frozen lock",
+}
+
+daemon_option = click.option(
+    "--daemon", "daemon", multiple=True, metavar="RELEASE", help="The site's daemon release; may be repeated."
+)
+dify_option = click.option(
+    "--dify", "dify", multiple=True, metavar="VERSION", help="The daemon release that this version of Dify ships."
+)
+
+
+def chosen_releases(daemon: Sequence[str], dify: Sequence[str]) -> tuple[Release, ...]:
+    """Return the releases that `--daemon` and `--dify` name. Raises `DifyoffError` (`unknown-daemon-release`)."""
+    named = (*map(daemons.release, daemon), *map(daemons.release_for_dify, dify))
+    return tuple(dict.fromkeys(named))
+
+
+class VerifyView:
+    """Shows a verification as it goes; what it tells comes from several threads, a line at a time."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def __call__(self, event: "Event") -> None:
+        """Show an event."""
+        from verify.api import Fetching, Opened
+
+        if self._quiet:
+            return
+        if isinstance(event, Fetching):
+            show_stage("fetching", f"{event.what}, once")
+        elif not isinstance(event, Opened):
+            show_stage(_LABELS[event.verdict], scenario_line(event))
+
+    def end(self, report: "VerificationReport") -> None:
+        """Show what the report says besides: each diagnosis once, findings, and what was not checked."""
+        checks = [check for scenario in report.scenarios for check in scenario.checks]
+        grave = [check.diagnosis for check in checks if check.diagnosis]
+        for diagnosis in {each.slug: each for each in reversed(grave)}.values():
+            show_error(diagnosis)
+        findings = (*report.findings, *(finding for scenario in report.scenarios for finding in scenario.findings))
+        for finding in dict.fromkeys(findings):
+            show_finding(finding)
+        if report.not_checked and not self._quiet:
+            say(f"not checked: {'; '.join(report.not_checked)}")
+
+
+def scenario_line(report: "ScenarioReport") -> str:
+    """Return a scenario and what came of it, on one line."""
+    words: list[str] = [report.backend]
+    if report.daemon:
+        words.append(f"daemon {report.daemon}")
+    if report.architecture != "amd64" and report.daemon:
+        words.append(report.architecture)
+    if report.branch:
+        words.append(_BRANCHES[report.branch])
+    words += [f"{setting} set" for setting in report.settings]
+    if report.isolation:
+        words.append("no network (proved)" if report.isolation.proved else "network not proved to be cut off")
+    said = {check.name: check.message for check in report.checks if check.status == "passed"}
+    results = [said[name] for name in ("distributions",) if name in said]
+    if "start" in said:
+        results.append(f"started, {said['start']}")
+    if report.verdict != "passed" or not results:
+        return ", ".join(words)
+    return f"{', '.join(words)}: {', '.join(results)}"
