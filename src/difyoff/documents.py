@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from difypkg.diagnosis import Diagnosis
 from difypkg.edits import Edit
 from difypkg.record import BuildRecord, TargetRecord
+from verify.report import VerificationReport
 
 SCHEMA_VERSION: Final = 1
 
@@ -63,10 +64,13 @@ class SizeDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """What `build` made of one plugin; of a failure only `input`, `status`, `exit_code` and `diagnosis` are there."""
+    """What `build` made of one plugin; of a failure only `input`, `status`, `exit_code` and `diagnosis` are there.
+
+    `verification` is the report of `--verify`. A package that did not pass is not published; `aside` is where it lies.
+    """
 
     input: str
-    status: Literal["written", "up to date", "failed"]
+    status: Literal["written", "up to date", "refused", "not verified", "failed"]
     exit_code: int
     identity: str | None = None
     package: PackageDocument | None = None
@@ -78,6 +82,8 @@ class BuildResult:
     findings: tuple[Diagnosis, ...] = ()
     size: SizeDocument | None = None
     site: tuple[SettingDocument, ...] = ()
+    verification: VerificationReport | None = None
+    aside: str | None = None
     diagnosis: Diagnosis | None = None
 
 

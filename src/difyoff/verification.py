@@ -30,6 +30,24 @@ dify_option = click.option(
     "--dify", "dify", multiple=True, metavar="VERSION", help="The daemon release that this version of Dify ships."
 )
 
+verify_option = click.option(
+    "--verify",
+    "verify_backend",
+    type=click.Choice(BACKENDS),
+    help="Install and start the package as the daemon does, and publish it only if that works. A backend is given with"
+    " `=`, as in --verify=docker.  [default: local]",
+)
+
+
+class VerifyCommand(click.Command):
+    """A command whose `--verify` takes a value only with `=`: alone, it never eats the next word, as click's would."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write the default backend behind every bare `--verify` before `--`."""
+        end = args.index("--") if "--" in args else len(args)
+        given = [f"--verify={BACKENDS[0]}" if word == "--verify" else word for word in args[:end]]
+        return super().parse_args(ctx, given + args[end:])
+
 
 def chosen_releases(daemon: Sequence[str], dify: Sequence[str]) -> tuple[Release, ...]:
     """Return the releases that `--daemon` and `--dify` name. Raises `DifyoffError` (`unknown-daemon-release`)."""

@@ -1,7 +1,9 @@
 """`difyoff build`: make offline packages of plugins."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -17,8 +19,10 @@ from difyoff.documents import (
     to_json,
     write_atomically,
 )
+from difyoff.gate import NotPublishedError, VerifyingGate
 from difyoff.options import Size, arch_option, cache_option, common, targets_of
 from difyoff.progress import BuildView
+from difyoff.verification import VerifyCommand, chosen_releases, daemon_option, dify_option, verify_option
 from difypkg import daemons
 from difypkg.diagnosis import DifyoffError, Exit, worst
 from difypkg.record import TargetRecord
@@ -26,7 +30,7 @@ from repack.api import OfflinePackage, Options, build
 from uvrun.environment import read_index_settings
 
 
-@click.command("build")
+@click.command("build", cls=VerifyCommand)
 @click.argument("plugins", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PLUGIN...")
 @click.option(
     "-o",
@@ -36,7 +40,9 @@ from uvrun.environment import read_index_settings
     show_default="the current folder",
     help="Where packages are written.",
 )
-@click.option("--daemon", "release", help="The site's daemon release, for its limits and settings.  [default: newest]")
+@verify_option
+@daemon_option
+@dify_option
 @arch_option
 @click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
 @click.option("--index-url", help="Fetch every file from this index, whatever the plugin's lock names.")
@@ -48,7 +54,9 @@ from uvrun.environment import read_index_settings
 def command(
     plugins: tuple[Path, ...],
     output_dir: Path,
-    release: str | None,
+    verify_backend: Literal["local", "docker"] | None,
+    daemon: tuple[str, ...],
+    dify: tuple[str, ...],
     arch: str,
     max_size: int | None,
     index_url: str | None,
@@ -64,9 +72,10 @@ def command(
 
     The package carries every wheel that the plugin needs and installs without a network on every daemon release.
     """
+    releases = chosen_releases(daemon, dify)
     options = Options(
         targets=targets_of(arch),
-        release=daemons.release(release) if release else daemons.newest(),
+        release=releases[0] if releases else daemons.newest(),
         output=output_dir,
         index=read_index_settings(os.environ, index_url=index_url),
         cache=cache_dir.expanduser().absolute(),
@@ -78,7 +87,8 @@ def command(
     )
     results = []
     for plugin in plugins:
-        results.append(_build_one(plugin, options, quiet=quiet))
+        gate = VerifyingGate(options, verify_backend, releases, quiet=quiet) if verify_backend else None
+        results.append(_build_one(plugin, options, gate, quiet=quiet))
         if results[-1].package is not None and not as_json:
             click.echo(results[-1].package.path)
     code = worst(Exit(result.exit_code) for result in results)
@@ -90,18 +100,31 @@ def command(
     return code
 
 
-def _build_one(plugin: Path, options: Options, *, quiet: bool) -> BuildResult:
+def _build_one(plugin: Path, options: Options, gate: VerifyingGate | None, *, quiet: bool) -> BuildResult:
     try:
         with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
-            built = build(plugin, options, listen=view)
+            built = build(plugin, options, listen=gate.listening(view) if gate else view, gate=gate)
+            if gate is not None and gate.report is None:
+                gate.check(built.package.path)
             for finding in built.findings:
                 view(finding)
     except DifyoffError as error:
         show_error(error.diagnosis)
         return BuildResult(input=str(plugin), status="failed", exit_code=error.exit_code, diagnosis=error.diagnosis)
+    except NotPublishedError as error:
+        say(f"not published: {error}")
+        return BuildResult(
+            input=str(plugin),
+            status="refused" if error.report.verdict == "failed" else "not verified",
+            exit_code=error.report.exit_code,
+            identity=error.report.identity,
+            verification=error.report,
+            aside=str(error.aside) if error.aside else None,
+            diagnosis=error.report.first_failure(),
+        )
     if not quiet:
         _show(built, options)
-    return _result(plugin, built, options)
+    return replace(_result(plugin, built, options), verification=gate.report if gate else None)
 
 
 def _show(built: OfflinePackage, options: Options) -> None:

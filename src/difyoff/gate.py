@@ -1,0 +1,81 @@
+"""Between a finished package and its name: only what passes its verification is published."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal
+
+from difyoff import __version__
+from difyoff.documents import write_atomically
+from difyoff.verification import VerifyView
+from difypkg.daemons import Release
+from repack.api import Options, package_name
+from repack.events import Event, Listener, Opened
+from verify.api import VerifyOptions, verify
+from verify.report import Verdict, VerificationReport, to_json
+
+_ASIDE: Final[dict[Verdict, str]] = {"failed": ".rejected", "error": ".unverified", "not-verified": ".unverified"}
+
+
+class NotPublishedError(Exception):
+    """A package did not pass; `aside` is where it lies, with its report beside it."""
+
+    def __init__(self, report: VerificationReport, aside: Path | None) -> None:
+        what = "the package is refused" if report.verdict == "failed" else "the package could not be verified"
+        super().__init__(f"{what}; it lies in {aside or report.package}")
+        self.report = report
+        self.aside = aside
+
+
+class VerifyingGate:
+    """The gate of one build, as `repack.api.build` takes it."""
+
+    def __init__(
+        self,
+        options: Options,
+        backend: Literal["local", "docker"],
+        releases: tuple[Release, ...],
+        *,
+        quiet: bool,
+    ) -> None:
+        self.report: VerificationReport | None = None
+        self._path = Path()
+        self._options = options
+        self._quiet = quiet
+        self._verify_options = VerifyOptions(
+            cache=options.cache, index=options.index, version=__version__, backend=backend, releases=releases
+        )
+
+    def __call__(self, temporary: Path) -> None:
+        """Let a finished package pass or, under a name that no `*.difypkg` finds, lay it aside with its report.
+
+        Raises `NotPublishedError`.
+        """
+        self.report = self._verify(temporary, self._path)
+        if self.report.verdict == "passed":
+            return
+        aside = self._path.with_name(self._path.name + _ASIDE[self.report.verdict])
+        temporary.replace(aside)
+        write_atomically(aside.with_name(f"{aside.name}.json"), to_json(self.report))
+        raise NotPublishedError(self.report, aside)
+
+    def check(self, package: Path) -> None:
+        """Verify a package that was there already; it stays where it is. Raises `NotPublishedError`."""
+        self.report = self._verify(package, package)
+        if self.report.verdict != "passed":
+            raise NotPublishedError(self.report, None)
+
+    def listening(self, listen: Listener) -> Listener:
+        """Return a listener that passes every event on and learns here what the package will be called."""
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Opened):
+                self._path = self._options.output / package_name(event.identity, self._options)
+            listen(event)
+
+        return hear
+
+    def _verify(self, package: Path, path: Path) -> VerificationReport:
+        view = VerifyView(quiet=self._quiet)
+        report = replace(verify(package, self._verify_options, listen=view), package=str(path))
+        view.end(report)
+        return report
