@@ -1,0 +1,89 @@
+"""Whether the files are those that the lock, the requirements and the record say."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from difypkg.daemons import LOCK, REQUIREMENTS
+from difypkg.diagnosis import Diagnosis
+from difypkg.record import RECORD
+from difypkg.signature import VERIFICATION
+from verify.audit.closure import Closure
+from verify.audit.faults import EVERY, SYNC, Branches, Fault
+from verify.audit.faults import REQUIREMENTS as REQUIREMENTS_BRANCH
+from verify.audit.gaps import Gap, faults_of
+from verify.audit.lock import Lock
+from verify.audit.package import Package
+
+_SHOWN: Final = 12
+
+
+def hash_faults(package: Package, closures: Mapping[str, Closure]) -> Iterator[Fault]:
+    """Yield the wheels that are not those whose hash is written down (`tampered-wheel`).
+
+    `closures` are what requirements.txt takes, by architecture.
+    """
+    yield from faults_of(
+        [*_against_lock(package), *_against_requirements(package, closures), *_against_record(package)]
+    )
+
+
+def _against_lock(package: Package) -> Iterator[tuple[Gap, Branches]]:
+    for file in package.lock.files if package.lock else ():
+        there = package.digests.get(file.path or "")
+        if there is not None and file.sha256 is not None and there != file.sha256:
+            yield _tampered(file.path or "", LOCK, file.sha256, there), SYNC
+
+
+def _against_requirements(package: Package, closures: Mapping[str, Closure]) -> Iterator[tuple[Gap, Branches]]:
+    for closure in closures.values():
+        for name, wheel in closure.picked.items():
+            allowed = package.requirements.hashes.get(name) if package.requirements else None
+            if allowed is not None and wheel.sha256 not in allowed:
+                yield _tampered(wheel.path, REQUIREMENTS, min(allowed), wheel.sha256), REQUIREMENTS_BRANCH
+
+
+def _against_record(package: Package) -> Iterator[tuple[Gap, Branches]]:
+    for file in package.record.files if package.record else ():
+        there = package.digests.get(file.path)
+        if file.path.endswith(".whl") and there is not None and there != file.sha256:
+            yield _tampered(file.path, RECORD, file.sha256, there), EVERY
+
+
+def _tampered(path: str, file: str, expected: str, there: str) -> Gap:
+    return Gap(
+        slug="tampered-wheel", subject=path, detail=f"{path}: {file} says sha256 {expected}, the file has {there}"
+    )
+
+
+def unhashed(lock: Lock) -> tuple[str, ...]:
+    """Return the files of the package that the lock names without a hash: a changed one would go unnoticed."""
+    return tuple(file.path for file in lock.files if file.path is not None and file.sha256 is None)
+
+
+def record_faults(package: Package) -> Iterator[Fault]:
+    """Yield what was changed, added or removed since difyoff made the package (`package-altered`).
+
+    Wheels that were changed are told as such, and what signing adds is no change.
+    """
+    if package.record is None:
+        return
+    recorded = {file.path: file.sha256 for file in package.record.files}
+    lines = [f"{path} is gone" for path in recorded if path not in package.digests and not path.endswith(".whl")]
+    lines += [
+        f"{path} was {'changed' if path in recorded else 'added'}"
+        for path, digest in package.digests.items()
+        if recorded.get(path) != digest
+        and path not in (RECORD, VERIFICATION)
+        and not (path in recorded and path.endswith(".whl"))
+    ]
+    if lines:
+        yield Fault(
+            diagnosis=Diagnosis(
+                slug="package-altered",
+                message=f"the package is not as difyoff made it: {lines[0]}"
+                + (f", and {len(lines) - 1} more" if len(lines) > 1 else ""),
+                context=tuple(lines[:_SHOWN]),
+                note="The daemon would not notice.",
+                hint="change the original plugin and build it again with `difyoff build`; if nobody did, find out who",
+            )
+        )

@@ -1,0 +1,85 @@
+"""What uv would resolve for besides the targets, where `environments` does not confine it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from verify.audit.closure import Closure, Project, Rules, World, walk
+from verify.audit.gaps import Gap
+from verify.audit.lock import Lock
+from verify.audit.settings import UvSettings
+from verify.audit.wheels import Wheelhouse
+
+_PLATFORMS: Final = (
+    ("linux", "Linux", "posix", "x86_64"),
+    ("linux", "Linux", "posix", "aarch64"),
+    ("win32", "Windows", "nt", "AMD64"),
+    ("darwin", "Darwin", "posix", "arm64"),
+)
+_PYTHONS: Final = ("3.9.0", "3.10.0", "3.11.0", "3.12.0", "3.12.3", "3.12.99", "3.13.0", "3.14.0", "3.15.0")
+_IMPLEMENTATIONS: Final = (("cpython", "CPython"), ("pypy", "PyPy"))
+
+
+def resolved_worlds(requires_python: str | None, settings: UvSettings) -> Iterator[World]:
+    """Yield a sample of the worlds that uv resolves for: platforms, Pythons and implementations in use."""
+    for world in _sample():
+        full = world.environment["python_full_version"]
+        confined = settings.environments is None or any(map(world.applies, settings.environments))
+        if confined and _admits(requires_python, full):
+            yield world
+
+
+def _sample() -> Iterator[World]:
+    for sys_platform, system, os_name, machine in _PLATFORMS:
+        for full in _PYTHONS:
+            for name, written in _IMPLEMENTATIONS:
+                yield World(
+                    environment={
+                        "implementation_name": name,
+                        "implementation_version": full,
+                        "os_name": os_name,
+                        "platform_machine": machine,
+                        "platform_release": "",
+                        "platform_system": system,
+                        "platform_version": "",
+                        "python_full_version": full,
+                        "platform_python_implementation": written,
+                        "python_version": full.rpartition(".")[0],
+                        "sys_platform": sys_platform,
+                    }
+                )
+
+
+def _admits(requires_python: str | None, python: str) -> bool:
+    try:
+        return requires_python is None or SpecifierSet(requires_python).contains(python)
+    except InvalidSpecifier:
+        return True
+
+
+def is_confined_alike(lock: Lock, settings: UvSettings) -> bool:
+    """Say whether a lock was made for the very environments; uv resolves anew where it was not."""
+    return all(_holds(lock.markers, world) == _holds(settings.environments or (), world) for world in _sample())
+
+
+def _holds(markers: tuple[object, ...], world: World) -> bool:
+    return not markers or any(world.applies(marker) for marker in markers)  # type: ignore[arg-type]
+
+
+def universal_gaps(
+    project: Project,
+    house: Wheelhouse,
+    rules: Rules,
+    worlds: Iterator[World],
+    closures: Mapping[str, Closure],
+) -> Iterator[Gap]:
+    """Yield what uv asks for although no target does (`universal-resolution`)."""
+    known = {gap.subject for closure in closures.values() for gap in closure.gaps}
+    for world in worlds:
+        for gap in walk(project, house, world, rules).gaps:
+            if gap.subject not in known:
+                known.add(gap.subject)
+                where = f"{world.environment['platform_python_implementation']} {world.environment['python_version']}"
+                on = f"{world.environment['platform_system']} {world.environment['platform_machine']}"
+                yield Gap(slug="universal-resolution", subject=gap.subject, detail=f"{gap.detail}, for {where} on {on}")
