@@ -71,7 +71,9 @@ def _started(pid: int) -> str:
     if Path("/proc/self/stat").exists():
         with suppress(OSError):
             # proc(5): the fields after the name, which may hold blanks and brackets; the 22nd is the start.
-            return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+            return (
+                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+            )
         return ""
     with suppress(PermissionError):
         try:

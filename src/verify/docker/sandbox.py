@@ -9,13 +9,14 @@ what it made of it, and nobody inside can resolve or connect, or the verdict is 
 import json
 import os
 import queue
+import re
 import tarfile
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.resources import files
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from time import monotonic
 from typing import Final, Literal
 
@@ -41,25 +42,28 @@ _TAIL: Final = 1024
 _GRACE: Final = 10  # seconds between TERM and KILL
 _PATIENCE: Final = 60  # seconds for our own questions to the container
 _CHUNK: Final = 1 << 20
-_CANARY_ENDS: Final = ("example.com", "192.0.2.1", "443", "2001:db8::1", "443", "127.0.0.1", "443", "172.17.0.1", "443")
+_CANARY_NAME: Final = "example.com"
+_CANARY_ADDRESSES: Final = ("192.0.2.1", "2001:db8::1", "172.17.0.1", "127.0.0.1")  # RFC 5737, RFC 3849, docker0, own
 _CUT: Final = frozenset({"ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EPERM", "EACCES"})
 # The kernel puts these, which are down, into every network namespace once their module is loaded.
-_TUNNELS: Final = frozenset(
-    "tunl0 gre0 gretap0 erspan0 ip_vti0 ip6_vti0 sit0 ip6tnl0 ip6gre0 ip6gretap0 ip6erspan0".split()
-)
+_TUNNELS: Final = re.compile(r"(ip6?_?)?(tunl|gre|gretap|erspan|vti|sit|tnl)0")
 
 
 class DaemonSandbox:
     """A container of the daemon's image, from entering to leaving; `life` is the seconds after which it ends itself.
 
     It ends, too, when our process does, however that ends: its first process reads a pipe that we hold, and the engine
-    removes it. Raises `DifyoffError` on entering: `network-not-isolated`, `image-unusable`, or what `told` raises.
+    removes it. Once `stopped` is set, what waits in another thread raises `KeyboardInterrupt`. Raises `DifyoffError`
+    on entering: `network-not-isolated`, `image-unusable`, or what `told` raises.
     """
 
-    def __init__(self, image: DaemonImage, *, life: int, platform: str | None = None) -> None:
+    def __init__(
+        self, image: DaemonImage, *, life: int, platform: str | None = None, stopped: threading.Event | None = None
+    ) -> None:
         self._image = image
         self._life = life
         self._platform = platform
+        self._stopped = stopped or threading.Event()
         self._layout: Layout | None = None
 
     def __enter__(self) -> "DaemonSandbox":
@@ -170,7 +174,7 @@ class DaemonSandbox:
                 self._refuse_if_killed(step.argv[0])
             self.end_all()
 
-    def look(self, cache: PurePosixPath) -> look.State:
+    def look(self, cache: PurePath) -> look.State:
         """Look at the plugin's folder, the working folder and uv's cache, as `verify.look.look` does."""
         text = files("verify").joinpath("look.py").read_text(encoding="utf-8")
         output = self._ask(text, str(self.layout.plugin), str(self.layout.working_path), str(cache))
@@ -186,11 +190,12 @@ class DaemonSandbox:
         exactly = () if step.inherits else ("env", "-i", *_assignments(step.environment))
         with told("a container"):
             return _Execution(
-                self._container,
+                self._testcontainer,
                 ("timeout", "-k", str(_GRACE), str(limit), *exactly, *step.argv),
                 environment=step.environment if step.inherits else {},
                 workdir=str(step.cwd),
                 stdin=stdin,
+                stopped=self._stopped,
             )
 
     def _ask(self, script: str, *arguments: str) -> str:
@@ -209,18 +214,20 @@ class DaemonSandbox:
         mode = self._container.attrs["HostConfig"]["NetworkMode"]
         networks = sorted(self._container.attrs["NetworkSettings"]["Networks"] or {})
         canary = files("uvrun").joinpath("canary.py").read_text(encoding="utf-8")
-        seen = json.loads(self._ask(canary, *_CANARY_ENDS))
+        ends = (word for address in _CANARY_ADDRESSES for word in (address, "443"))
+        seen = json.loads(self._ask(canary, _CANARY_NAME, *ends))
+        connected = dict(zip(_CANARY_ADDRESSES, seen["connect"], strict=True))
         reached = [] if mode == "none" else [f"the engine says network mode {mode!r}"]
         if networks not in ([], ["none"]):
             reached.append(f"the engine says networks {', '.join(networks)}")
-        if interfaces := set(seen["interfaces"]) - {"lo"} - _TUNNELS:
-            reached.append(f"inside is {', '.join(sorted(interfaces))}")
+        if interfaces := [name for name in seen["interfaces"] if name != "lo" and not _TUNNELS.fullmatch(name)]:
+            reached.append(f"inside is {', '.join(interfaces)}")
         if seen["resolve"] is None:
-            reached.append(f"{_CANARY_ENDS[0]} resolves")
-        for address, port, error in zip(_CANARY_ENDS[1::2], _CANARY_ENDS[2::2], seen["connect"], strict=True):
+            reached.append(f"{_CANARY_NAME} resolves")
+        for address, error in connected.items():
             # The loopback is its own, and nobody listens; from anywhere else a refusal would be an answer.
             if error not in (_CUT | {"ECONNREFUSED"} if address == "127.0.0.1" else _CUT):
-                reached.append(f"{address} port {port}: {error or 'connected'}")
+                reached.append(f"{address}: {error or 'connected'}")
         if reached:
             raise DifyoffError(
                 Diagnosis(
@@ -237,7 +244,7 @@ class DaemonSandbox:
                 f"engine: network mode {mode}",
                 f"interfaces: {', '.join(seen['interfaces'])}",
                 f"resolve: {seen['resolve']}",
-                *(f"connect {address}: {error}" for address, error in zip(_CANARY_ENDS[1::2], seen["connect"])),
+                *(f"connect {address}: {error}" for address, error in connected.items()),
             ),
         )
 
@@ -269,9 +276,7 @@ class DaemonSandbox:
 
     def _put(self, contents: Mapping[PurePosixPath, Path]) -> None:
         with told("a container"):
-            self._container.client.api.put_archive(
-                self._container.id, "/", _tar(contents, owner=self.facts.user, above=_WORKING_PATH.parent.parent)
-            )
+            self._container.put_archive("/", _tar(contents, owner=self.facts.user, above=_WORKING_PATH.parent.parent))
 
 
 class ContainerProcess:
@@ -311,16 +316,18 @@ class _Execution:
 
     def __init__(
         self,
-        container: Container,
+        container: DockerContainer,
         argv: tuple[str, ...],
         *,
         environment: Mapping[str, str],
         workdir: str,
         stdin: bool,
+        stopped: threading.Event,
     ) -> None:
-        self._api = container.client.api
+        self._stopped = stopped
+        self._api = container.get_docker_client().client.api
         created = self._api.exec_create(
-            container.id, list(argv), environment=dict(environment), workdir=workdir, stdin=stdin
+            container.get_container_id(), list(argv), environment=dict(environment), workdir=workdir, stdin=stdin
         )
         self._id = created["Id"]
         self._queue: queue.Queue[tuple[bytes | None, bytes | None] | None] = queue.Queue(maxsize=64)
@@ -337,6 +344,8 @@ class _Execution:
     def output(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield what it writes to stdout and stderr, and two empty pieces after each tick of nothing."""
         while True:
+            if self._stopped.is_set():
+                raise KeyboardInterrupt
             try:
                 piece = self._queue.get(timeout=0.5)
             except queue.Empty:
