@@ -1,6 +1,7 @@
 """Verification as the command line has it: what is asked for, how it is shown, and its part of the JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -8,6 +9,7 @@ import click
 from difyoff.console import say, show_error, show_finding, show_stage
 from difypkg import daemons
 from difypkg.daemons import Release
+from difypkg.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from verify.api import Event
@@ -74,15 +76,25 @@ class VerifyView:
 
     def end(self, report: "VerificationReport") -> None:
         """Show what the report says besides: each diagnosis once, findings, and what was not checked."""
-        checks = [check for scenario in report.scenarios for check in scenario.checks]
-        grave = [check.diagnosis for check in checks if check.diagnosis]
-        for diagnosis in {each.slug: each for each in reversed(grave)}.values():
+        for diagnosis in _merged(report):
             show_error(diagnosis)
         findings = (*report.findings, *(finding for scenario in report.scenarios for finding in scenario.findings))
         for finding in dict.fromkeys(findings):
             show_finding(finding)
         if report.not_checked and not self._quiet:
             say(f"not checked: {'; '.join(report.not_checked)}")
+
+
+def _merged(report: "VerificationReport") -> Iterator[Diagnosis]:
+    """Yield each diagnosis of a slug once: the first, with what uv or the plugin says of it."""
+    seen: dict[str, list[Diagnosis]] = {}
+    for scenario in report.scenarios:
+        for check in scenario.checks:
+            if check.diagnosis:
+                seen.setdefault(check.diagnosis.slug, []).append(check.diagnosis)
+    for first, *others in seen.values():
+        said = next((each.context for each in others if each.context != first.context), ())
+        yield replace(first, context=(*first.context, *said))
 
 
 def scenario_line(report: "ScenarioReport") -> str:
@@ -101,6 +113,8 @@ def scenario_line(report: "ScenarioReport") -> str:
     results = [said[name] for name in ("distributions",) if name in said]
     if "start" in said:
         results.append(f"started, {said['start']}")
+    if report.backend == "audit" and report.verdict == "passed":
+        results = [f"{len(said)} checks"]
     if report.verdict != "passed" or not results:
         return ", ".join(words)
     return f"{', '.join(words)}: {', '.join(results)}"

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Literal, TypeAlias
 
 from difypkg.daemons import Release, Settings, newest
@@ -11,10 +12,11 @@ from difypkg.diagnosis import Diagnosis, DifyoffError, Exit, page
 from difypkg.target import Architecture
 from uvrun.environment import IndexSettings
 from uvrun.isolation import Isolation
+from verify.audit.api import audit
 from verify.extract import ExtractedPackage, extract
 from verify.local import LocalOptions, verify_local
 from verify.report import Check, ScenarioReport, VerificationReport, worst_verdict
-from verify.scenario import Scenario, architectures_of, plan_scenarios
+from verify.scenario import Scenario, architectures_of, plan_branch, plan_scenarios
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class Fetching:
 Event: TypeAlias = Opened | Fetching | ScenarioReport
 """What a verification tells while it works; reports come as scenarios end, from several threads."""
 
-Audit: TypeAlias = Callable[[Path, "VerifyOptions"], tuple[ScenarioReport, ...]]
+Listener: TypeAlias = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,23 +66,21 @@ def verify(
     package: Path,
     options: VerifyOptions,
     *,
-    listen: Callable[[Event], None] = lambda _: None,
-    audit: Audit | None = None,
+    listen: Listener = lambda _: None,
+    audited: bool = True,
 ) -> VerificationReport:
-    """Verify a package and report.
+    """Verify a package and report; without `audited` the first rung is left out, to see what the others find alone.
 
-    `audit` replaces the first rung. Raises `DifyoffError` for a file that is no package at all, and for what keeps
-    everything from running, such as a missing CPython.
+    Raises `DifyoffError` for a file that is no package at all, and for what keeps everything from running, such as a
+    missing CPython.
     """
     options.cache.mkdir(parents=True, exist_ok=True)
-    audited = (audit or _audit)(package, options)
-    for report in audited:
-        listen(report)
+    first = _audit(package, options, listen) if audited else ()
     with tempfile.TemporaryDirectory(prefix="verify-", dir=options.cache, ignore_cleanup_errors=True) as scratch:
         try:
             extracted = extract(package, Path(scratch, "package"))
         except DifyoffError as error:
-            return _unreadable(package, options, audited, error, listen)
+            return _unreadable(package, options, first, error, listen)
         scenarios = plan_scenarios(
             extracted.digests,
             backend=options.backend,
@@ -90,7 +90,8 @@ def verify(
             matrix=options.matrix,
         )
         listen(Opened(identity=str(extracted.identity), scenarios=len(scenarios)))
-        reports = (*audited, *_run(extracted, scenarios, options, Path(scratch), listen))
+        vetted = audited and worst_verdict(report.verdict for report in first) == "passed"
+        reports = (*first, *_run(extracted, scenarios, options, Path(scratch), vetted, listen))
     return VerificationReport(
         package=str(package),
         sha256=extracted.sha256,
@@ -103,8 +104,20 @@ def verify(
     )
 
 
-def _audit(package: Path, options: VerifyOptions) -> tuple[ScenarioReport, ...]:
-    return ()
+def _audit(package: Path, options: VerifyOptions, listen: Listener) -> tuple[ScenarioReport, ...]:
+    began = monotonic()
+    seen = audit(package, limit=options.settings.max_package_size, architectures=options.architectures or None)
+    branches = {plan_branch(release, options.settings, seen.files) for release in options.releases} or None
+    report = ScenarioReport(
+        backend="audit",
+        daemon=None,
+        architecture=" and ".join(seen.architectures),
+        checks=seen.checks(branches),
+        findings=seen.findings(branches),
+        seconds=monotonic() - began,
+    )
+    listen(report)
+    return (report,)
 
 
 def _run(
@@ -112,8 +125,13 @@ def _run(
     scenarios: Sequence[Scenario],
     options: VerifyOptions,
     scratch: Path,
-    listen: Callable[[Event], None],
+    vetted: bool,
+    listen: Listener,
 ) -> tuple[ScenarioReport, ...]:
+    if options.backend == "docker":
+        from verify.docker.backend import DockerOptions, verify_docker
+
+        return verify_docker(package, scenarios, DockerOptions(image=options.image, on_report=listen))
     return verify_local(
         package,
         scenarios,
@@ -123,6 +141,7 @@ def _run(
             index=options.index,
             isolation=options.isolation,
             trust_plugin=options.trust_plugin,
+            vetted=vetted,
             on_fetch=lambda version: listen(Fetching(what=f"uv {version}")),
             on_report=listen,
         ),
@@ -134,7 +153,7 @@ def _unreadable(
     options: VerifyOptions,
     audited: tuple[ScenarioReport, ...],
     error: DifyoffError,
-    listen: Callable[[Event], None],
+    listen: Listener,
 ) -> VerificationReport:
     """Report a package that cannot be extracted; raise the error again where it is no package at all."""
     if worst_verdict(report.verdict for report in audited) != "failed":

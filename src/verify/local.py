@@ -26,6 +26,7 @@ from verify.steps import Machine, run_steps
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NOT_RUN: Final = 125  # the launcher's exit code: the isolation was refused after all
+_UNPROTECTED: Final = "nothing here protects this machine from the plugin's code"
 _WAYS_ON: Final = (
     "verify in the daemon's own image (`--backend docker`), or run where one of these is allowed: root with"
     " CAP_SYS_ADMIN, user namespaces (`sysctl kernel.unprivileged_userns_clone=1`), or seccomp filters"
@@ -36,7 +37,8 @@ _WAYS_ON: Final = (
 class LocalOptions:
     """What a local run needs: `scratch` is a folder to work in, `cache` difyoff's own.
 
-    `isolation` is None to take the strongest that holds; `trust_plugin` starts plugins on an unprotected host.
+    `isolation` is None to take the strongest that holds. On an unprotected host `trust_plugin` starts plugins, and
+    without it a package is installed only where it is `vetted`: an sdist runs code as it is built.
     """
 
     scratch: Path
@@ -44,6 +46,7 @@ class LocalOptions:
     index: IndexSettings
     isolation: Isolation | None = None
     trust_plugin: bool = False
+    vetted: bool = False
     on_fetch: Callable[[str], None] = lambda _: None
     on_report: Callable[[ScenarioReport], None] = lambda _: None
 
@@ -119,6 +122,11 @@ def verify_local(
         return _all(scenarios, Check(name="isolation", status="error", diagnosis=_not_isolated(proof)), record, options)
     if above := _configuration_above(options.scratch, isolation):
         check = Check(name="isolation", required=True, status="skipped", diagnosis=above)
+        return _all(scenarios, check, record, options)
+    if not (isolation.host_protected or options.vetted or options.trust_plugin):
+        check = Check(
+            name="install", required=True, status="skipped", message=f"{_UNPROTECTED}, and the audit refuses it"
+        )
         return _all(scenarios, check, record, options)
     python = _python(options)
     stopped = threading.Event()
@@ -233,7 +241,7 @@ def _uv(version: str | None, options: LocalOptions) -> tuple[Uv, tuple[Diagnosis
 def _distrusted(isolation: Isolation, options: LocalOptions) -> str | None:
     if isolation.host_protected or options.trust_plugin:
         return None
-    return "nothing here protects this machine from the plugin's code; `--trust-plugin` starts it all the same"
+    return f"{_UNPROTECTED}; `--trust-plugin` starts it all the same"
 
 
 def _configuration_above(folder: Path, isolation: Isolation) -> Diagnosis | None:

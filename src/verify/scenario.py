@@ -78,6 +78,11 @@ def plan_scenarios(
     return tuple(_with_mirrors(scenarios) if matrix else scenarios)
 
 
+def plan_branch(release: Release, settings: Settings, files: Collection[str]) -> Branch | None:
+    """Return the branch that a release takes for a package with these files, None where it finds no dependency file."""
+    return plan(release, settings, files, _LAYOUT).branch
+
+
 def _with_mirrors(scenarios: Iterable[Scenario]) -> Iterator[Scenario]:
     for scenario in scenarios:
         yield scenario
@@ -89,7 +94,7 @@ def _with_mirrors(scenarios: Iterable[Scenario]) -> Iterator[Scenario]:
 def _oldest_of_branches(files: Collection[str], settings: Settings) -> Iterator[Release]:
     seen: set[Branch] = set()
     for release in releases():
-        branch = plan(release, settings, files, _LAYOUT).branch
+        branch = plan_branch(release, settings, files)
         if branch is not None and branch not in seen:
             seen.add(branch)
             yield release
