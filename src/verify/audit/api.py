@@ -191,7 +191,7 @@ def _entry_faults(archive: Archive) -> Iterator[Fault]:
         yield Fault(
             diagnosis=Diagnosis(
                 slug="directory-entry",
-                message=f"{len(archive.directory_entries)} entries of the archive are folders, which the daemon reads as files",
+                message=f"{len(archive.directory_entries)} entries are folders, which the daemon would read as files",
                 context=archive.directory_entries[:5],
                 hint="pack files only: `dify plugin package` and `difyoff build` do",
             )

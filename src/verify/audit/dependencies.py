@@ -145,8 +145,9 @@ def _besides(package: Package, installs: Installs) -> Iterator[Gap]:
         for gap in walk(group, house, world, rules).gaps:
             if gap.subject not in known:
                 yield Gap(slug="dev-group-unavailable", subject=gap.subject, detail=f"{what}: {gap.detail}")
-    if package.lock is None or not is_confined_alike(package.lock, package.settings):
-        worlds = resolved_worlds(project.get("requires-python"), package.settings)
+    python, environments = project.get("requires-python"), package.settings.environments
+    if package.lock is None or not is_confined_alike(package.lock, python, environments):
+        worlds = resolved_worlds(python, environments)
         yield from universal_gaps(own, house, rules, worlds, installs.pyproject)
 
 

@@ -11,6 +11,7 @@ from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_n
 
 from verify.audit.closure import World, tag_fault
 from verify.audit.gaps import Gap
+from verify.audit.wheels import accepted_tags
 
 _REMOTE: Final = ("http://", "https://", "git+", "ssh://")
 
@@ -132,8 +133,9 @@ def _holds(marker: str | None, world: World) -> bool:
 def lock_gaps(packages: Sequence[LockedPackage], paths: Mapping[str, Any], world: World) -> Iterator[Gap]:
     """Yield what a frozen install of these would miss; `paths` are the files of the package."""
     assert world.target is not None
+    accepted = accepted_tags(world.target)
     for package in packages:
-        fitting = [file for file in package.wheels if not _tags(file).isdisjoint(world.target.tags)]
+        fitting = [file for file in package.wheels if not _tags(file).isdisjoint(accepted)]
         if fitting:
             if any(file.path in paths for file in fitting):
                 continue

@@ -57,13 +57,13 @@ _PYTHON_REQUEST: Final = re.compile(r"(?:(?:cpython|cp|python)[@-]?)?(?P<version
 class UvSettings:
     """What holds for uv in the plugin's folder: those of `uv.toml` where there is one, else those of `[tool.uv]`.
 
-    `environments` are the markers that a resolution is confined to; None where it is not.
+    `environments` are the markers that a resolution is confined to; none where it is not.
     """
 
     tables: Mapping[str, Mapping[str, Any]]
     no_index: bool
     find_links: tuple[str, ...]
-    environments: tuple[Marker, ...] | None
+    environments: tuple[Marker, ...]
 
     @property
     def project(self) -> Mapping[str, Any]:
@@ -84,7 +84,7 @@ def read_settings(files: DependencyFiles, uv_toml: Mapping[str, Any] | None) -> 
         tables=tables,
         no_index=ruling.get("no-index") is True,
         find_links=tuple(map(str, links)) if isinstance(links, list) else (),
-        environments=tuple(_markers(markers)) if isinstance(markers, list) else None,
+        environments=tuple(_markers(markers)) if isinstance(markers, list) else (),
     )
 
 

@@ -1,14 +1,14 @@
 """What uv would resolve for besides the targets, where `environments` does not confine it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from packaging.markers import Marker
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from verify.audit.closure import Closure, Project, Rules, World, walk
 from verify.audit.gaps import Gap
 from verify.audit.lock import Lock
-from verify.audit.settings import UvSettings
 from verify.audit.wheels import Wheelhouse
 
 _PLATFORMS: Final = (
@@ -21,13 +21,20 @@ _PYTHONS: Final = ("3.9.0", "3.10.0", "3.11.0", "3.12.0", "3.12.3", "3.12.99", "
 _IMPLEMENTATIONS: Final = (("cpython", "CPython"), ("pypy", "PyPy"))
 
 
-def resolved_worlds(requires_python: str | None, settings: UvSettings) -> Iterator[World]:
-    """Yield a sample of the worlds that uv resolves for: platforms, Pythons and implementations in use."""
+def resolved_worlds(requires_python: str | None, environments: Sequence[Marker]) -> Iterator[World]:
+    """Yield a sample of the worlds that uv resolves for: platforms, Pythons and implementations in use.
+
+    `environments` confine them; none of them is no confinement.
+    """
     for world in _sample():
-        full = world.environment["python_full_version"]
-        confined = settings.environments is None or any(map(world.applies, settings.environments))
-        if confined and _admits(requires_python, full):
+        if _admits(requires_python, world.environment["python_full_version"]) and _holds(environments, world):
             yield world
+
+
+def is_confined_alike(lock: Lock, requires_python: str | None, environments: Sequence[Marker]) -> bool:
+    """Say whether a lock was made for the very environments; uv resolves anew where it was not."""
+    worlds = resolved_worlds(requires_python, ())
+    return all(_holds(lock.markers, world) == _holds(environments, world) for world in worlds)
 
 
 def _sample() -> Iterator[World]:
@@ -58,20 +65,15 @@ def _admits(requires_python: str | None, python: str) -> bool:
         return True
 
 
-def is_confined_alike(lock: Lock, settings: UvSettings) -> bool:
-    """Say whether a lock was made for the very environments; uv resolves anew where it was not."""
-    return all(_holds(lock.markers, world) == _holds(settings.environments or (), world) for world in _sample())
-
-
-def _holds(markers: tuple[object, ...], world: World) -> bool:
-    return not markers or any(world.applies(marker) for marker in markers)  # type: ignore[arg-type]
+def _holds(markers: Sequence[Marker], world: World) -> bool:
+    return not markers or any(map(world.applies, markers))
 
 
 def universal_gaps(
     project: Project,
     house: Wheelhouse,
     rules: Rules,
-    worlds: Iterator[World],
+    worlds: Iterable[World],
     closures: Mapping[str, Closure],
 ) -> Iterator[Gap]:
     """Yield what uv asks for although no target does (`universal-resolution`)."""

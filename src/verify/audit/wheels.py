@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.parser import HeaderParser
+from functools import cache
 from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -29,6 +30,12 @@ from verify.audit.members import seekable
 
 _READ_ERRORS: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, KeyError)
 _LARGEST_METADATA: Final = 16 * 1024 * 1024
+
+
+@cache
+def accepted_tags(target: Target) -> frozenset[Tag]:
+    """Return the tags that an installer on the target takes."""
+    return frozenset(target.tags)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,7 @@ class BundledWheel:
 
     def fits(self, target: Target) -> bool:
         """Say whether an installer on the target takes it."""
-        return not self.tags.isdisjoint(target.tags)
+        return not self.tags.isdisjoint(accepted_tags(target))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
