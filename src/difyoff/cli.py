@@ -19,6 +19,8 @@ _COMMANDS: Final = {
     "inspect": "Show what a package holds and what each daemon release does with it.",
     "diagnose": "Name the cause of a failed install in a log.",
     "explain": "Print the page of a diagnosis.",
+    "target": "Show what packages are made for, and read it off an image.",
+    "cache": "Show, tidy or empty the cache.",
 }
 """Each command and its line in the help; the module of that name in `difyoff.commands` holds it as `command`."""
 

@@ -70,6 +70,14 @@ def verify_docker(
             raise
 
 
+def probe_image(reference: str, *, pull: Pull, platform: str | None) -> tuple[DaemonImage, ImageFacts]:
+    """Start an image, without a network, and ask what it is made of. Raises what the engine refuses."""
+    with connect() as client:
+        image = find_image(client, reference, pull=pull, platform=platform)
+    with DaemonSandbox(image, life=_LIFE, platform=platform) as box:
+        return image, box.facts
+
+
 def image_of(scenario: Scenario) -> str:
     """Return the reference of a release's image."""
     return f"{REPOSITORY}:{scenario.release}-local"
@@ -95,7 +103,8 @@ def _one(
     try:
         with connect() as client:
             reference = options.image or image_of(scenario)
-            image = find_image(client, reference, scenario.architecture, pull=options.pull, platform=options.platform)
+            platform = options.platform or f"linux/{scenario.architecture}"
+            image = find_image(client, reference, pull=options.pull, platform=platform)
         report = replace(report, image=str(image))
         with DaemonSandbox(image, life=_LIFE, platform=options.platform, stopped=stopped) as box:
             report = _described(report, box, scenario, image)

@@ -16,7 +16,6 @@ from testcontainers.core.docker_client import DockerClient
 
 import docker
 from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.target import Architecture
 
 Pull = Literal["never", "missing", "always"]
 
@@ -100,28 +99,25 @@ def told(what: str) -> Iterator[None]:
         raise DifyoffError(_diagnosis(error, what)) from error
 
 
-def find_image(
-    client: docker.DockerClient, reference: str, architecture: Architecture, *, pull: Pull, platform: str | None = None
-) -> DaemonImage:
+def find_image(client: docker.DockerClient, reference: str, *, pull: Pull, platform: str | None) -> DaemonImage:
     """Return the image of a reference (tag, digest or id), pulled where `pull` says so.
 
-    `platform` is Docker's (`linux/arm64`); without one, the architecture's. Raises `DifyoffError`: `image-absent`,
+    `platform` is Docker's (`linux/arm64`), None for any. Raises `DifyoffError`: `image-absent`,
     `image-not-pulled`, `image-wrong-architecture`, or what `told` raises.
     """
-    wanted = platform or f"linux/{architecture}"
     image = None
     if pull != "always":
         with suppress(ImageNotFound):
             image = client.images.get(reference)
     if image is None:
-        image = _pull(client, reference, wanted, allowed=pull != "never")
+        image = _pull(client, reference, platform, allowed=pull != "never")
     found = str(image.attrs.get("Architecture"))
-    if found != wanted.split("/")[1]:
+    if platform is not None and found != platform.split("/")[1]:
         raise DifyoffError(
             Diagnosis(
                 slug="image-wrong-architecture",
-                message=f"{reference} is here for {found}, and {wanted} is asked for",
-                hint=f"docker pull --platform {wanted} {reference}",
+                message=f"{reference} is here for {found}, and {platform} is asked for",
+                hint=f"docker pull --platform {platform} {reference}",
             )
         )
     digests = [entry.partition("@")[2] for entry in image.attrs.get("RepoDigests") or []]
@@ -134,7 +130,7 @@ def find_image(
     )
 
 
-def _pull(client: docker.DockerClient, reference: str, platform: str, *, allowed: bool) -> Image:
+def _pull(client: docker.DockerClient, reference: str, platform: str | None, *, allowed: bool) -> Image:
     if not allowed:
         raise DifyoffError(
             Diagnosis(
