@@ -8,8 +8,8 @@ from difyoff import __version__
 from difyoff.documents import write_atomically
 from difyoff.verification import VerifyView
 from difypkg.daemons import Release
-from repack.api import Options, package_name
 from repack.events import Event, Listener, Opened
+from repack.options import Options, package_name
 from verify.api import VerifyOptions, verify
 from verify.report import Verdict, VerificationReport, to_json
 

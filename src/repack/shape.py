@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +42,12 @@ class Shape:
 
     files: Mapping[str, SourceFile]
     edits: tuple[Edit, ...]
+
+    @property
+    def summary(self) -> str:
+        """The files edited, in one line."""
+        counts = Counter(edit.file for edit in self.edits)
+        return ", ".join(f"{file} ({count} edits)" if count > 1 else file for file, count in counts.items())
 
 
 def shape(

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from repack.events import Listener, Stage
+from repack.options import Options
 from uvrun.environment import IndexSettings, closed, resolving
+from uvrun.interpreters import find_python, install_python
 from uvrun.process import Command, Outcome, run
-from uvrun.uv import Uv
+from uvrun.uv import LOCK_UV, Uv, provide_uv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,3 +53,19 @@ class Tools:
 
     def _uv(self, arguments: tuple[str, ...], environment: Mapping[str, str], cwd: Path) -> Outcome:
         return run(Command(argv=(str(self.uv.path), *arguments), environment=environment, cwd=cwd, umask=0o022))
+
+
+def find_tools(options: Options, scratch: Path, listen: Listener) -> Tools:
+    """Find uv and a Python; what is missing is fetched, and said so."""
+
+    def tell(version: str) -> None:
+        listen(Stage(name="uv", text=f"fetching uv {version}, once"))
+
+    uv = provide_uv(LOCK_UV, cache=options.cache, settings=options.index, on_fetch=tell)
+    python = find_python((3, 12), or_newer=True)
+    if python is None:
+        listen(Stage(name="uv", text="no CPython 3.12 or newer on this machine; uv installs one"))
+        python = install_python(
+            (3, 12), uv=uv, settings=options.index, home=scratch / "python", cache=options.cache / "uv-cache"
+        )
+    return Tools(uv=uv, python=python.path, index=options.index, cache=options.cache, scratch=scratch)

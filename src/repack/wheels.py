@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from difypkg.record import BuildRecord
+from difypkg.record import BuildRecord, WheelRecord
 from difypkg.target import Architecture
 
 
@@ -51,3 +51,15 @@ def top_level_modules(wheel: Path) -> frozenset[str]:
     with zipfile.ZipFile(wheel) as archive:
         firsts = {name.split("/")[0] for name in archive.namelist()}
     return frozenset(first.removesuffix(".py") for first in firsts if not first.endswith((".dist-info", ".data")))
+
+
+def wheel_record(wheel: Wheel) -> WheelRecord:
+    """Return a wheel as the record of a package names it."""
+    return WheelRecord(
+        filename=wheel.filename,
+        sha256=wheel.sha256,
+        size=wheel.size,
+        origin=wheel.origin,
+        architectures=tuple(sorted(wheel.architectures)),
+        built=wheel.built,
+    )

@@ -8,15 +8,23 @@ code (`plugin run` of 0.3.1, 0.5.2, 0.5.3, 0.5.5, 0.6.3 and 0.6.10, no network) 
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from difypkg.daemons import Branch, Release
+from difypkg.daemons import Branch, Release, newest
+from difypkg.target import TARGETS, Architecture
+from kit.index import Index
+from kit.plugins import write_plugin
+from repack.api import build
+from repack.options import Options
+from uvrun.environment import read_index_settings
+from uvrun.uv import LOCK_UV
 
 Files: TypeAlias = dict[str, bytes]
 """A package: its files by path."""
@@ -50,9 +58,14 @@ class Broken:
     directories: bool = False
     why: str = ""
 
-    def is_ready(self, release: Release, branch: Branch) -> bool:
-        """Say whether the daemon's own code makes this package ready."""
-        return branch not in self.daemon and (self.starts or not release.waits_for_heartbeat)
+    def is_ready(self, release: Release, branch: Branch | None) -> bool:
+        """Say whether the daemon's own code makes this package ready; None is a release that finds no file to read."""
+        installs = branch is not None and branch not in self.daemon
+        return installs and (self.starts or not release.waits_for_heartbeat)
+
+    def is_refused_by_audit(self, branch: Branch | None) -> bool:
+        """Say whether the audit refuses it for this branch."""
+        return branch is None or branch in self.audit
 
     def write(self, good: Path, folder: Path) -> Path:
         """Make the package from a good one, in `folder`, and return it."""
@@ -226,9 +239,25 @@ def _remote_lock(files: Files) -> Files:
 
 _WITHOUT_ENVIRONMENTS: Final = _edit("pyproject.toml", r"^environments = .*\n", "")
 _WITHOUT_LOCK: Final = _without(r"^uv\.lock$")
-_ORIGINAL_NAME: Final = _edit("requirements.txt", r"^--.*\n", "")
 _WITHOUT_NO_INDEX: Final = _edit("pyproject.toml", r"^no-index = true\n", "")
 _WITHOUT_PROJECT: Final = _edit("pyproject.toml", r"\A(?s:.*?)^\[tool\.uv\]\n", "[tool.uv]\n")
+
+
+def build_good(folder: Path, index: Index, uv: Path, *, arch: Sequence[Architecture] = ("amd64",)) -> Path:
+    """Build a good offline package of the tiny plugin in `folder`, with the uv that writes our locks."""
+    release = folder / "cache/uv" / LOCK_UV
+    release.parent.mkdir(parents=True)
+    release.symlink_to(uv.parent.parent, target_is_directory=True)
+    clean = {"HOME": str(folder), "PATH": os.environ.get("PATH", os.defpath), "UV_DEFAULT_INDEX": index.url}
+    options = Options(
+        targets=tuple(TARGETS[each] for each in arch),
+        release=newest(),
+        output=folder,
+        index=read_index_settings(clean),
+        cache=folder / "cache",
+        version="0.0.0",
+    )
+    return build(write_plugin(folder / "tiny"), options).package.path
 
 
 # --- The shelf -------------------------------------------------------------------------------------------------------
@@ -300,8 +329,8 @@ SHELF: Final = (
                 "pyproject.toml", '\n[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
             ),
         ),
-        audit=SYNC,
-        daemon=SYNC,
+        audit=RESOLVING,
+        daemon=RESOLVING,
     ),
     Broken(
         name="build-backend-needed-locked",
@@ -360,14 +389,13 @@ SHELF: Final = (
         slug="configuration-redirects",
         make=_set("cache-dir", '"../outside"'),
         audit=EVERY,
-        daemon=NONE,
         why="the daemon installs it, and up to 0.5.3 writes outside the plugin's folder",
     ),
     Broken(
         name="configuration-redirects-system",
         slug="configuration-redirects",
         make=_append("pyproject.toml", "\n[tool.uv.pip]\nsystem = true\n"),
-        audit=EVERY,
+        audit=REQUIREMENTS,
         daemon=REQUIREMENTS,
     ),
     Broken(
@@ -382,10 +410,10 @@ SHELF: Final = (
         slug="configuration-redirects",
         make=_append(
             "pyproject.toml",
-            '\n[tool.uv.sources]\nidna = { url = "https://files.example/idna-1.0-py3-none-any.whl" }\n',
+            '\n[tool.uv.sources]\ndify_plugin = { url = "https://files.example/dify_plugin-9-py3-none-any.whl" }\n',
         ),
-        audit=EVERY,
-        daemon=NONE,
+        audit=RESOLVING,
+        daemon=RESOLVING,
     ),
     Broken(name="tampered-wheel", slug="tampered-wheel", make=_tampered, audit=EVERY, daemon=EVERY),
     Broken(

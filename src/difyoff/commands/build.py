@@ -25,8 +25,9 @@ from difyoff.progress import BuildView
 from difyoff.verification import VerifyCommand, chosen_releases, daemon_option, dify_option, verify_option
 from difypkg import daemons
 from difypkg.diagnosis import DifyoffError, Exit, worst
-from difypkg.record import TargetRecord
-from repack.api import OfflinePackage, Options, build
+from repack.api import build
+from repack.options import Options
+from repack.package import OfflinePackage
 from uvrun.environment import read_index_settings
 
 
@@ -151,10 +152,7 @@ def _result(plugin: Path, built: OfflinePackage, options: Options) -> BuildResul
             unpacked_size=package.unpacked_size,
             identity=str(package.identity),
         ),
-        targets=tuple(
-            TargetRecord(architecture=each.architecture, python=each.python, glibc=".".join(map(str, each.glibc)))
-            for each in built.targets
-        ),
+        targets=options.target_records,
         daemon=str(options.release),
         resolution=built.resolution,
         wheels=tuple(

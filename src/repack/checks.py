@@ -1,0 +1,46 @@
+"""What cannot be made offline, and what a user should know before it is."""
+
+from difypkg.dependencies import check_dynamic, check_python, disagreements, offline_maker, offline_marks
+from difypkg.diagnosis import Diagnosis, DifyoffError
+from repack.options import Options
+from repack.resolution import Resolution
+from repack.source import Plugin
+
+
+def refuse(plugin: Plugin, options: Options) -> None:
+    """Refuse what cannot be made offline, and what another tool made so."""
+    marks = offline_marks(plugin.dependencies, plugin.files)
+    if marks:
+        original = f"{plugin.manifest.author}/{plugin.manifest.name}:{plugin.manifest.version}"
+        raise DifyoffError(
+            Diagnosis(
+                slug="already-offline",
+                message=f"{plugin.location.name} was made offline already, by {offline_maker(plugin.dependencies)}",
+                context=marks,
+                note="What its author wrote cannot be told any more from what that tool changed.",
+                hint=f"Build from the original, {original}, as the marketplace or its author gives it.",
+            )
+        )
+    for target in options.targets:
+        check_python(plugin.dependencies, target.python)
+    check_dynamic(plugin.dependencies)
+
+
+def disagreement_findings(plugin: Plugin, resolution: Resolution) -> tuple[Diagnosis, ...]:
+    """Tell where requirements.txt, which older daemons read, asks for something else than what is bundled."""
+    if plugin.dependencies.project is None or plugin.dependencies.requirements is None:
+        return ()
+    versions: dict[str, list[str]] = {}
+    for pin in resolution.pins:
+        versions.setdefault(pin.name, []).extend((pin.version,) if pin.version else ())
+    lines = disagreements(plugin.dependencies, {name: tuple(each) for name, each in versions.items()})
+    if not lines:
+        return ()
+    return (
+        Diagnosis(
+            slug="dependency-files-disagree",
+            message=f"requirements.txt asks for other releases than {resolution.origin}, which is followed",
+            context=lines[:8],
+            note="Daemons up to 0.5.2 installed by the one, newer ones by the other; now all install the same.",
+        ),
+    )

@@ -1,0 +1,130 @@
+"""A finished package, and all there is to say of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from packaging.utils import parse_wheel_filename
+
+from difypkg.diagnosis import Diagnosis, DifyoffError
+from difypkg.edits import Edit
+from difypkg.identity import Identity
+from difypkg.record import Record, WheelRecord
+from difypkg.site import SiteSetting, SizeVerdict, site_findings, site_settings, size_verdict
+from difypkg.target import ARCHITECTURES, Target
+from repack.options import Options
+from repack.pack import Packed
+from repack.source import Plugin
+from repack.wheels import Wheel
+
+State: TypeAlias = Literal["written", "up to date"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The plugin that a package was made from: what it was read from and its own identity."""
+
+    location: Path
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfflinePackage:
+    """A finished package and all there is to say of it. `state` tells whether the file was there already."""
+
+    source: Source
+    package: Packed
+    state: State
+    targets: tuple[Target, ...]
+    resolution: str
+    wheels: tuple[Wheel, ...]
+    edits: tuple[Edit, ...]
+    findings: tuple[Diagnosis, ...]
+    size: SizeVerdict
+    site: tuple[SiteSetting, ...]
+
+
+def describe(
+    plugin: Plugin,
+    packed: Packed,
+    state: State,
+    resolution: str,
+    wheels: tuple[Wheel, ...],
+    edits: tuple[Edit, ...],
+    findings: tuple[Diagnosis, ...],
+    options: Options,
+) -> OfflinePackage:
+    """Return a finished package with its size verdict, its findings and what a site must set for it."""
+    size = size_verdict(
+        options.release, file_size=packed.size, unpacked_size=packed.unpacked_size, limit=options.max_size
+    )
+    wheels_size = sum(wheel.size for wheel in wheels)
+    return OfflinePackage(
+        source=Source(location=plugin.location, identity=plugin.identity),
+        package=packed,
+        state=state,
+        targets=options.targets,
+        resolution=resolution,
+        wheels=wheels,
+        edits=edits,
+        findings=(*findings, *size_findings(size), *site_findings(options.release, wheels_size=wheels_size)),
+        size=size,
+        site=site_settings(
+            options.release,
+            author=plugin.manifest.author,
+            file_size=packed.size,
+            unpacked_size=packed.unpacked_size,
+            wheels_size=wheels_size,
+            signed=False,
+        ),
+    )
+
+
+def up_to_date(plugin: Plugin, record: Record, options: Options) -> OfflinePackage:
+    """Return a package that difyoff made for these targets as it is; refuse one for others."""
+    if record.targets != options.target_records:
+        raise DifyoffError(
+            Diagnosis(
+                slug="already-offline",
+                message=f"{plugin.location.name} is an offline package of difyoff already, for "
+                + " and ".join(target.architecture for target in record.targets),
+                hint=f"Build another target from the original, {record.source.identity}.",
+            )
+        )
+    packed = Packed(
+        path=plugin.location,
+        sha256=plugin.sha256 or "",
+        size=plugin.location.stat().st_size,
+        unpacked_size=plugin.size,
+        identity=plugin.identity,
+    )
+    wheels = tuple(map(_recorded_wheel, record.wheels))
+    return describe(plugin, packed, "up to date", record.resolution, wheels, record.edits, plugin.findings, options)
+
+
+def size_findings(verdict: SizeVerdict) -> tuple[Diagnosis, ...]:
+    """Return the finding `size-limit` for a package over its limit."""
+    if verdict.verdict != "over":
+        return ()
+    return (
+        Diagnosis(
+            slug="size-limit",
+            message=f"the package is larger than the site takes: {verdict.text}",
+            context=tuple(f"{each.name}={each.value}" for each in verdict.settings),
+            hint="Raise these settings on the site before uploading.",
+        ),
+    )
+
+
+def _recorded_wheel(wheel: WheelRecord) -> Wheel:
+    name, version, _, _ = parse_wheel_filename(wheel.filename)
+    return Wheel(
+        name=name,
+        version=str(version),
+        filename=wheel.filename,
+        sha256=wheel.sha256,
+        size=wheel.size,
+        origin=wheel.origin,
+        architectures=frozenset(each for each in ARCHITECTURES if each in wheel.architectures),
+        built=wheel.built,
+    )
