@@ -23,19 +23,13 @@ _NAME: Final = re.compile(r"[a-z0-9_-]{1,128}")
 _VERSION: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}(-\w{1,16})?", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIMESTAMP: Final = re.compile(
-    r"\d{4}-\d{1,2}-\d{1,2}([Tt ]\s*\d{1,2}:\d{1,2}:\d{1,2}(\.\d*)?\s*([Zz]|[+-]\d{1,2}(:?\d{2})?)?)?"
+    r"\d{4}-\d{1,2}-\d{1,2}"
+    r"( \d{1,2}:\d{1,2}:\d{1,2}(\.\d*)?|[Tt]\d{1,2}:\d{1,2}:\d{1,2}(\.\d*)?(Z|[+-]\d{2}:\d{2}))?",
+    re.ASCII,
 )
+_NUMBER: Final = re.compile(r"[+-]?(0[xob][0-9a-fA-F_]+|[0-9][0-9_]*(\.[0-9_]*)?(e[+-]?[0-9]+)?)", re.IGNORECASE)
 _TRUTHS: Final = frozenset({"true", "True", "TRUE", "false", "False", "FALSE", "yes", "Yes", "YES", "no", "No", "NO",
                             "on", "On", "ON", "off", "Off", "OFF", "y", "Y", "n", "N"})  # fmt: skip
-
-_FIELDS: Final = frozenset(
-    (
-        *("version", "type", "author", "name", "label", "description", "icon", "icon_dark", "resource", "plugins"),
-        *("meta", "tags", "created_at", "privacy", "repo", "verified", "endpoint", "model", "tool", "agent_strategy"),
-        *("datasource", "trigger"),
-    )
-)
-"""The keys of the daemon's struct; others it passes over."""
 
 _LISTED: Final = {
     "tools": "tools",
@@ -49,6 +43,9 @@ _LISTED: Final = {
 
 _MODEL_TYPES: Final = ("llm", "text_embedding", "tts", "speech2text", "moderation", "rerank")
 _LANGUAGES: Final = ("en_US", "zh_Hans", "ja_JP", "pt_BR")
+
+_NESTING_MAX: Final = 10_000
+"""The limit of yaml.v3, the daemon's parser."""
 
 _YamlMapping: TypeAlias = Mapping[str, Any]
 
@@ -113,9 +110,21 @@ def _invalid(message: str, *context: str) -> DifyoffError:
 def parse_yaml(content: bytes, path: str) -> Any:
     """Parse one YAML file as the daemon does. Raises `manifest-invalid`."""
     try:
-        return yaml.load(content, Loader=_RawLoader)
+        _refuse_deep(content)
+        return next(yaml.load_all(content, Loader=_RawLoader), None)  # the daemon reads the first document only
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise _invalid(f"{path} is not valid YAML", *str(error).splitlines()[:6]) from error
+
+
+def _refuse_deep(content: bytes) -> None:
+    # The C composer recurses without a limit. Each level but an indented one costs a character of these.
+    if sum(map(content.count, (b"[", b"{", b"-", b"?"))) < _NESTING_MAX:
+        return
+    depth = 0
+    for event in yaml.parse(content, Loader=_RawLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _NESTING_MAX:
+            raise ValueError(f"nested deeper than {_NESTING_MAX:,} levels")
 
 
 def read_manifest(content: bytes) -> Manifest:
@@ -123,7 +132,7 @@ def read_manifest(content: bytes) -> Manifest:
     data = parse_yaml(content, MANIFEST)
     if not isinstance(data, _Mapping):
         raise _invalid(f"{MANIFEST} is not a mapping")
-    _refuse_repeated(data, _FIELDS, MANIFEST)
+    _refuse_repeated(data, MANIFEST)
     author, name, version = (_text(data, key) for key in ("author", "name", "version"))
     if not _AUTHOR.fullmatch(author):
         raise _invalid(f"author {author!r} does not match ^[a-z0-9_-]{{1,64}}$")
@@ -197,8 +206,8 @@ def check_files(manifest: Manifest, paths: Collection[str], read: Callable[[str]
 
 def _check_resource(resource: _YamlMapping) -> None:
     memory = _text(resource, "memory")
-    if memory and not re.fullmatch(r"[+-]?[0-9][0-9_]*", memory):
-        raise _invalid(f"resource.memory {memory!r} is not a whole number of bytes")
+    if memory and not _NUMBER.fullmatch(memory):
+        raise _invalid(f"resource.memory {memory!r} is not a number of bytes")
     permission = _section(resource, "permission")
     for group in permission:
         for key, value in _section(permission, group).items():
@@ -253,17 +262,16 @@ def _model_icons(provider: _YamlMapping) -> list[str]:
 def _section(data: _YamlMapping, key: str) -> _YamlMapping:
     value = data.get(key)
     if isinstance(value, _Mapping):
-        _refuse_repeated(value, value, key)
+        _refuse_repeated(value, key)
         return value
     if value in (None, "", "null", "~"):
         return {}
     raise _invalid(f"{key} is not a mapping")
 
 
-def _refuse_repeated(mapping: _Mapping, known: Collection[str], where: str) -> None:
-    # yaml.v3 minds a repeated key only where a struct has a field for it: official plugins repeat others.
-    if repeated := mapping.repeated.intersection(known):
-        raise _invalid(f"{where} sets {', '.join(sorted(repeated))} more than once")
+def _refuse_repeated(mapping: _Mapping, where: str) -> None:
+    if mapping.repeated:
+        raise _invalid(f"{where} sets {', '.join(sorted(mapping.repeated))} more than once")
 
 
 def _text(data: _YamlMapping, key: str) -> str:
