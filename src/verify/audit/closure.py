@@ -99,6 +99,10 @@ class World:
         """Say whether a marker is true here, for one of the extras."""
         return marker is None or any(marker.evaluate({**self.environment, "extra": extra}) for extra in extras)
 
+    def within(self, markers: Sequence[Marker]) -> bool:
+        """Say whether one of the markers is true here; none at all confines nothing."""
+        return not markers or any(map(self.applies, markers))
+
 
 def world_of(target: Target) -> World:
     """Return the world of a target."""

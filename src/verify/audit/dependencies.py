@@ -113,12 +113,15 @@ def _lock_gaps(package: Package, installs: Installs) -> Iterator[tuple[Gap, Bran
         return
     reached: set[str] = set()
     for target in package.targets:
-        taken = installed(package.lock, world_of(target))
-        reached |= {each.name for each in taken}
-        # Where the lock is as it should be, an install that may resolve takes the same files.
-        for gap in lock_gaps(taken, package.digests, world_of(target)):
-            yield gap, FROZEN if gap.slug == "lock-pins-remote-urls" else SYNC
+        world = world_of(target)
+        if not world.within(package.lock.markers):
+            continue  # told elsewhere
+        taken = installed(package.lock, world)
         names = {each.name for each in taken}
+        reached |= names
+        # Where the lock is as it should be, an install that may resolve takes the same files.
+        for gap in lock_gaps(taken, package.digests, world):
+            yield gap, FROZEN if gap.slug == "lock-pins-remote-urls" else SYNC
         for name, wheel in installs.pyproject[target.architecture].picked.items():
             if name not in names:
                 detail = f"{name} {wheel.version} is in the package and not in the lock"

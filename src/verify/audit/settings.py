@@ -13,7 +13,7 @@ from difypkg.daemons import LOCK
 from difypkg.dependencies import PYPROJECT, DependencyFiles
 from difypkg.diagnosis import Diagnosis
 from difypkg.target import Target
-from verify.audit.closure import World, world_of
+from verify.audit.closure import world_of
 from verify.audit.faults import EVERY, FROZEN, NOTHING, REQUIREMENTS, RESOLVING, SYNC, Branches, Fault
 from verify.audit.lock import Lock
 from verify.audit.requirements import RequirementsFile
@@ -257,9 +257,9 @@ def foreign_environments(settings: UvSettings, lock: Lock | None, targets: Seque
     for target in targets:
         world = world_of(target)
         bites = NOTHING
-        if settings.environments and not _covers(settings.environments, world):
+        if not world.within(settings.environments):
             bites |= RESOLVING
-        if lock is not None and lock.markers and not _covers(lock.markers, world):
+        if lock is not None and not world.within(lock.markers):
             bites |= FROZEN
         if bites:
             yield Fault(
@@ -272,7 +272,3 @@ def foreign_environments(settings: UvSettings, lock: Lock | None, targets: Seque
                 ),
                 bites=bites,
             )
-
-
-def _covers(markers: Sequence[Marker], world: World) -> bool:
-    return any(world.applies(marker) for marker in markers)

@@ -27,14 +27,14 @@ def resolved_worlds(requires_python: str | None, environments: Sequence[Marker])
     `environments` confine them; none of them is no confinement.
     """
     for world in _sample():
-        if _admits(requires_python, world.environment["python_full_version"]) and _holds(environments, world):
+        if _admits(requires_python, world.environment["python_full_version"]) and world.within(environments):
             yield world
 
 
 def is_confined_alike(lock: Lock, requires_python: str | None, environments: Sequence[Marker]) -> bool:
     """Say whether a lock was made for the very environments; uv resolves anew where it was not."""
     worlds = resolved_worlds(requires_python, ())
-    return all(_holds(lock.markers, world) == _holds(environments, world) for world in worlds)
+    return all(world.within(lock.markers) == world.within(environments) for world in worlds)
 
 
 def _sample() -> Iterator[World]:
@@ -63,10 +63,6 @@ def _admits(requires_python: str | None, python: str) -> bool:
         return requires_python is None or SpecifierSet(requires_python).contains(python)
     except InvalidSpecifier:
         return True
-
-
-def _holds(markers: Sequence[Marker], world: World) -> bool:
-    return not markers or any(map(world.applies, markers))
 
 
 def universal_gaps(
