@@ -1,13 +1,15 @@
 """The signature of a package: JSON in the zip comment (pkg/plugin_packager/signer/withkey/sign_with_key.go, 0.6.10)."""
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import Final
 
 VERIFICATION: Final = ".verification.dify.json"
 """The file that names the signer's category, since 0.1.2."""
+
+
+_INT64: Final = 1 << 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +29,10 @@ def read_signature(comment: bytes, verification: bytes | None) -> Signature | No
     try:
         data = json.loads(comment)
         raw = base64.b64decode(data["signature"], validate=True)
-        time = int(data["time"])
-    except (ValueError, KeyError, TypeError, binascii.Error, RecursionError):
+        time = data["time"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(time, int) or not -_INT64 <= time < _INT64:
         return None
     return Signature(time=time, bits=len(raw) * 8, category=_category(verification)) if raw else None
 
