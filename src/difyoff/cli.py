@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from difyoff import __version__
-from difypkg.diagnosis import DifyoffError, Exit
+from difypkg.diagnosis import Diagnosis, DifyoffError, Exit
 
 _COMMANDS: Final = {
     "build": "Make offline packages of plugins.",
@@ -54,16 +54,15 @@ def run(arguments: Sequence[str]) -> Exit | int:
     """Run the command line and return its exit code. No error of a user ends in a traceback."""
     try:
         result = cli.main(list(arguments), prog_name="difyoff", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return Exit.USAGE
     except click.ClickException as error:
         error.show()
+        _print_failure(arguments, Diagnosis(slug="wrong-use", message=error.format_message()), Exit.USAGE)
         return Exit.USAGE
     except DifyoffError as error:
         from difyoff.console import show_error
 
         show_error(error.diagnosis)
+        _print_failure(arguments, error.diagnosis, error.exit_code)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -75,6 +74,17 @@ def run(arguments: Sequence[str]) -> Exit | int:
     except Exception as error:
         return _our_bug(error)
     return result if isinstance(result, int) else Exit.DONE
+
+
+def _print_failure(arguments: Sequence[str], diagnosis: Diagnosis, code: Exit) -> None:
+    """Print the document that `--json` promises, where a command ended before it had any result."""
+    if "--json" not in arguments:
+        return
+    from difyoff.documents import FailureDocument, FailureResult, to_json
+
+    command = next((word for word in arguments if word in _COMMANDS), "")
+    result = FailureResult(exit_code=code, diagnosis=diagnosis)
+    click.echo(to_json(FailureDocument(command=command, exit_code=code, results=(result,))))
 
 
 def _our_bug(error: Exception) -> Exit:

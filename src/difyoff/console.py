@@ -51,6 +51,17 @@ def _styled(text: str, colour: str) -> str:
     return click.style(text, fg=colour, bold=True) if coloured else text
 
 
+def show_commands() -> None:
+    """Show what our own packages log: the commands they run."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("  %(message)s"))
+    for name in ("uvrun", "repack", "verify"):
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(logging.DEBUG)
+
+
 def human_size(size: int) -> str:
     """Return a size in MB (10^6 bytes), as files are listed."""
     return f"{size / 1e6:.1f} MB"

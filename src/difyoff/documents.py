@@ -133,6 +133,26 @@ class InspectResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailureResult:
+    """Why a command ended before it came to any of its inputs."""
+
+    exit_code: int
+    diagnosis: Diagnosis
+    input: str = ""
+    status: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureDocument:
+    """The document of a command that ended before it came to any of its inputs; it fits that command's schema."""
+
+    command: str
+    exit_code: int
+    results: tuple[FailureResult, ...]
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildDocument:
     """The document of `build`."""
 

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import click
 from platformdirs import user_cache_path
 
+from difyoff.console import show_commands
 from difypkg.target import ARCHITECTURES, TARGETS, Target
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,6 +49,14 @@ report_option = click.option(
     "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON document to a file as well."
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but findings and errors.")
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda _, __, value: show_commands() if value else None,
+    help="Tell every command that is run, how it ended and how long it took.",
+)
 cache_option = click.option(
     "--cache-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -60,6 +69,6 @@ cache_option = click.option(
 
 def common(function: F) -> F:
     """Add the options that every command has."""
-    for option in (quiet_option, report_option, json_option):
+    for option in (verbose_option, quiet_option, report_option, json_option):
         function = option(function)
     return function

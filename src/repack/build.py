@@ -18,14 +18,15 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from difypkg.diagnosis import Diagnosis, DifyoffError
 from difypkg.record import BuildRecord
 from difypkg.target import TARGETS, Architecture
+from repack.http import public_url
 from repack.resolution import ArchiveSource, FolderSource, GitSource
 from repack.source import Plugin
 from repack.store import WheelStore
 from repack.tools import Tools
 from repack.wheels import Wheel
-from uvrun.environment import redact
 from uvrun.interpreters import find_python
 from uvrun.process import Command, Outcome, run
+from uvrun.redaction import redact
 
 SOURCE_DATE_EPOCH: Final = 315532800
 """1980-01-01, the first moment that a zip file can tell."""
@@ -65,10 +66,10 @@ def build_wheel(
     if isinstance(source, ArchiveSource):
         assert sha256 is not None
         tree, source_id = _unpack(store.path(sha256), source, folder), f"sha256:{sha256}"
-        origin = redact(source.url)
+        origin = public_url(source.url)
     elif isinstance(source, GitSource):
-        tree, source_id = _clone(name, source, folder, tools), f"{source.url}@{source.commit}"
-        origin = f"git+{redact(source.url)}@{source.commit}"
+        tree, source_id = _clone(name, source, folder, tools), f"{public_url(source.url)}@{source.commit}"
+        origin = f"git+{public_url(source.url)}@{source.commit}"
     else:
         tree, source_id = _copy(source, plugin, folder)
         origin = source.path
@@ -212,7 +213,7 @@ def _unpack(archive: Path, source: ArchiveSource, folder: Path) -> Path:
             Diagnosis(
                 slug="source-build-failed",
                 message=f"{source.filename} cannot be unpacked: {error}",
-                context=(redact(source.url),),
+                context=(public_url(source.url),),
             )
         ) from error
     inside = list(target.iterdir())
@@ -235,7 +236,7 @@ def _clone(name: str, source: GitSource, folder: Path, tools: Tools) -> Path:
             raise DifyoffError(
                 Diagnosis(
                     slug="git-source-unreachable",
-                    message=f"{name} comes from a git repository that cannot be had: {redact(source.url)}",
+                    message=f"{name} comes from a git repository that cannot be had: {public_url(source.url)}",
                     context=tuple(redact(outcome.stderr).strip().splitlines()[-5:]),
                     hint="Build where the repository can be reached, with the rights to read it.",
                 )

@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from difypkg.diagnosis import Diagnosis, DifyoffError
-from repack.http import Client, TransientError, redact
+from repack.http import Client, TransientError, public_url
 from repack.parallel import parallel
 from repack.store import CHUNK, Partial, WheelStore, no_room
 
@@ -234,7 +234,7 @@ def _first_byte(status: int, headers: Mapping[str, str]) -> int | None:
 
 def _problem(download: Download, part: Partial) -> Diagnosis | None:
     """Compare a finished file with what the lock says of it."""
-    name, place = download.filename, redact(download.url)
+    name, place = download.filename, public_url(download.url)
     page = part.head.lstrip().lower().startswith((b"<!doctype html", b"<html"))
     note = "what came is a web page, not a wheel: a login page of the network or an error page" if page else None
     if download.size is not None and part.size != download.size:
@@ -262,7 +262,7 @@ def _gave_up(download: Download, tries: int, error: TransientError) -> DifyoffEr
         Diagnosis(
             slug="index-unreachable",
             message=f"{download.filename} could not be fetched in {tries} tries: {error}",
-            context=(redact(download.url),),
+            context=(public_url(download.url),),
             hint="try again, what has come is kept; behind a proxy set HTTPS_PROXY",
         )
     )

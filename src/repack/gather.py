@@ -7,7 +7,7 @@ from difypkg.target import Target
 from repack.build import build_wheel
 from repack.events import Listener, Stage
 from repack.fetch import Download, Fetched, fetch, sizes
-from repack.http import Client
+from repack.http import Client, public_url
 from repack.options import Options
 from repack.package import size_findings
 from repack.resolution import ArchiveSource, FolderSource, Pin, Resolution, WheelSource
@@ -15,7 +15,7 @@ from repack.source import Plugin
 from repack.store import WheelStore
 from repack.tools import Tools
 from repack.wheels import Wheel, top_level_modules
-from uvrun.environment import credentials, redact
+from uvrun.environment import credentials
 
 
 def client_for(options: Options) -> Client:
@@ -115,7 +115,12 @@ def _wheel(
         filename=source.filename,
         sha256=fetched.sha256,
         size=fetched.size,
-        origin=redact(source.url),
+        origin=_origin(source),
         architectures=pin.architectures,
         direct=pin.direct,
     )
+
+
+def _origin(source: WheelSource) -> str:
+    # A folder of this machine says nothing to others, and would make the package depend on it.
+    return public_url(source.url) if source.url.startswith(("http://", "https://")) else source.filename

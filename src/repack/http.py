@@ -36,7 +36,7 @@ class TransientError(Exception):
         self.after = after
 
 
-def redact(url: str) -> str:
+def public_url(url: str) -> str:
     """Return a URL fit for a message: no user, no password, no query (signed links carry their secret there)."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
@@ -139,7 +139,7 @@ class Client:
             _spend(response)
             url = _redirected(url, location)
         raise DifyoffError(
-            Diagnosis(slug="unsafe-redirect", message=f"{redact(url)}: the server redirects without end")
+            Diagnosis(slug="unsafe-redirect", message=f"{public_url(url)}: the server redirects without end")
         )
 
     def _pair(self, url: str) -> tuple[str, str] | None:
@@ -182,7 +182,7 @@ def _redirected(url: str, location: str) -> str:
         raise DifyoffError(
             Diagnosis(
                 slug="unsafe-redirect",
-                message=f"{redact(url)} redirects to {redact(target)}, which is not followed",
+                message=f"{public_url(url)} redirects to {public_url(target)}, which is not followed",
                 hint="ask whoever runs the index or the proxy; a login page of the network does this too",
             )
         )
@@ -205,7 +205,7 @@ def _refusal(url: str, response: "BaseHTTPResponse") -> TransientError | Difyoff
         return DifyoffError(
             Diagnosis(
                 slug="index-unauthorised",
-                message=f"the server does not let us have {redact(url)}: {said}",
+                message=f"the server does not let us have {public_url(url)}: {said}",
                 hint="give the index's user and password in its URL or in a netrc file"
                 if status != 407
                 else "give the proxy's user and password in HTTPS_PROXY and HTTP_PROXY",
@@ -214,7 +214,7 @@ def _refusal(url: str, response: "BaseHTTPResponse") -> TransientError | Difyoff
     return DifyoffError(
         Diagnosis(
             slug="file-not-on-index",
-            message=f"the server does not have {redact(url)}: {said}",
+            message=f"the server does not have {public_url(url)}: {said}",
             hint="the lock names a file that the index lacks: sync the mirror, or lock again against this index",
         )
     )

@@ -29,8 +29,9 @@ from difypkg.target import TARGETS, Architecture, Target
 from repack.resolution import ArchiveSource, FolderSource, GitSource, Origin, Pin, Resolution, Source, WheelSource
 from repack.source import Plugin
 from repack.tools import Tools
-from uvrun.environment import IndexSettings, redact
+from uvrun.environment import IndexSettings
 from uvrun.process import Outcome
+from uvrun.redaction import redact
 
 _UV_TOML: Final = "uv.toml"
 _REFERENCE: Final = re.compile(r'^name = "([^"]+)"\n(?:version = .*\n)?source = \{ url = "([^"]+)"', re.MULTILINE)

@@ -22,7 +22,7 @@ import urllib3
 from urllib3 import exceptions
 
 from difypkg.diagnosis import Diagnosis, DifyoffError
-from repack.http import TransientError, basic, redact
+from repack.http import TransientError, basic, public_url
 
 _CONNECT_SECONDS: Final = 10.0
 _VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT")
@@ -94,7 +94,7 @@ class Transport:
             raise DifyoffError(
                 Diagnosis(
                     slug="index-unreachable",
-                    message=f"the proxy {redact(proxy)} cannot be used: only http:// and https:// proxies are known",
+                    message=f"the proxy {public_url(proxy)} cannot be used: only http:// and https:// proxies are known",
                 )
             ) from error
 

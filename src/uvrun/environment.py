@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from difypkg.diagnosis import Diagnosis, DifyoffError
+from uvrun.redaction import redact
 
 _QUIET: Final = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never", "LC_ALL": "C.UTF-8"}
 
@@ -46,8 +47,6 @@ _INDEX_FIELDS: Final = frozenset(
 )
 _CONNECTION_KEYS: Final = ("index-strategy", "keyring-provider", "allow-insecure-host", "python-install-mirror")
 _PROXY_KEYS: Final = {"http-proxy": "HTTP_PROXY", "https-proxy": "HTTPS_PROXY", "no-proxy": "NO_PROXY"}
-
-_USERINFO: Final = re.compile(r"(?<=://)[^\s/?#@'\"]*(?:@[^\s/?#@'\"]*)*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,11 +171,6 @@ def credentials(settings: IndexSettings) -> tuple[Credential, ...]:
         if host and (user or password):
             found.append(Credential(scheme=parts.scheme, host=host, port=port, user=user, password=password))
     return tuple(found)
-
-
-def redact(text: str) -> str:
-    """Blank the user and password of every URL in a text."""
-    return _USERINFO.sub("****@", text)
 
 
 def _config_layers(environ: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from difypkg.diagnosis import Diagnosis, DifyoffError
-from uvrun.environment import IndexSettings, redact, resolving
+from uvrun.environment import IndexSettings, resolving
 from uvrun.process import Command, run
+from uvrun.redaction import redact
 from uvrun.uv import Uv
 
 _NEWEST_MINOR: Final = 30

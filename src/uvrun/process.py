@@ -4,6 +4,7 @@ Every child leads a session of its own, so that what it started in turn (a build
 is reached by one signal. POSIX only.
 """
 
+import logging
 import os
 import selectors
 import signal
@@ -17,6 +18,9 @@ from time import monotonic
 from typing import IO, Final, Literal
 
 from difypkg.diagnosis import Diagnosis, DifyoffError
+from uvrun.redaction import redact
+
+_log = logging.getLogger(__name__)
 
 _GRACE: Final = 2.0  # seconds between TERM and KILL
 _TICK: Final = 0.1  # seconds between two looks at whether the child has ended while its pipes stay open
@@ -126,13 +130,16 @@ def run(command: Command, *, on_line: Callable[[str], None] | None = None, limit
             stopped = _limit_passed(command, total=now - started, quiet=now - heard)
             if stopped:
                 break
-    return Outcome(
+    outcome = Outcome(
         code=process.returncode,
         stdout=stdout.text(),
         stderr=stderr.text(),
         seconds=monotonic() - started,
         stopped=stopped,
     )
+    words = redact(" ".join(" ".join(command.argv).split()))
+    _log.debug("%s  (%s after %.2f s)", words, stopped or f"exit {outcome.code}", outcome.seconds)
+    return outcome
 
 
 class Running:

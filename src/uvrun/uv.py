@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from difypkg.diagnosis import Diagnosis, DifyoffError
-from uvrun.environment import IndexSettings, redact, resolving
+from uvrun.environment import IndexSettings, resolving
 from uvrun.process import Command, run
+from uvrun.redaction import redact
 
 LOCK_UV: Final = "0.9.26"
 """The release that writes our locks, whatever is installed: different releases write different locks."""

@@ -18,9 +18,10 @@ from kit.index import Index, serve
 from kit.uvs import python312
 from kit.wheels import wheel
 from uvrun import uv as uv_module
-from uvrun.environment import IndexSettings, closed, credentials, read_index_settings, redact, resolving
+from uvrun.environment import IndexSettings, closed, credentials, read_index_settings, resolving
 from uvrun.interpreters import Python, find_python, install_python
 from uvrun.process import Command, Outcome, run
+from uvrun.redaction import redact
 from uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
 
 OLD = wheel("alpha", "1.0", upload_time="2020-01-01T00:00:00.000000Z")
