@@ -225,7 +225,7 @@ def _clone(name: str, source: GitSource, folder: Path, tools: Tools) -> Path:
     target = folder / "source"
     quiet = ("-c", "core.autocrlf=false", "-c", "advice.detachedHead=false")
     commands = (
-        ("git", "clone", "--quiet", "--no-checkout", source.url, str(target)),
+        ("git", "clone", "--quiet", "--no-checkout", "--", source.url, str(target)),
         ("git", *quiet, "-C", str(target), "checkout", "--quiet", source.commit),
         ("git", *quiet, "-C", str(target), "submodule", "--quiet", "update", "--init", "--recursive"),
     )

@@ -94,7 +94,7 @@ class Transport:
             raise DifyoffError(
                 Diagnosis(
                     slug="index-unreachable",
-                    message=f"the proxy {public_url(proxy)} cannot be used: only http:// and https:// proxies are known",
+                    message=f"the proxy {public_url(proxy)} cannot be used: it is neither http:// nor https://",
                 )
             ) from error
 
