@@ -1,6 +1,5 @@
 """The offline shape of `pyproject.toml`: edited in place, so that what is not named here keeps its bytes."""
 
-import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -67,7 +66,7 @@ def resolvable_pyproject(text: str, targets: Sequence[Target], version: str) -> 
 
     Sources and indexes stay: on the connected side they say where the plugin's dependencies come from.
     """
-    document = tomlkit.parse(text)
+    document = _parse(text)
     list(_fix_version(document["project"], version))
     document.pop("dependency-groups", None)
     uv = _tool_uv(document)
@@ -94,7 +93,7 @@ def offline_pyproject(
     (name, version) of the project itself where it is bundled as a wheel: the project then takes another name, since
     a project cannot depend on itself.
     """
-    document = tomlkit.parse(text)
+    document = _parse(text)
     edits = [
         *_edit_project(document["project"], version, pins),
         *_drop_groups(document),
@@ -104,13 +103,17 @@ def offline_pyproject(
     return _dumps(document, text), tuple(edits)
 
 
+def _parse(text: str) -> tomlkit.TOMLDocument:
+    return tomlkit.parse(text.replace("\r\n", "\n"))  # tomlkit keeps a CR inside texts, where TOML has none
+
+
 def _dumps(document: tomlkit.TOMLDocument, original: str) -> str:
     text = tomlkit.dumps(document)
     plain = document.unwrap()
     if tomllib.loads(text) != plain:
         # Dotted keys at the top level: tomlkit puts a new table where it swallows the keys that follow.
         text = tomlkit.dumps(plain)
-    return re.sub(r"(?<!\r)\n", "\r\n", text) if "\r\n" in original else text
+    return text.replace("\n", "\r\n") if "\r\n" in original else text
 
 
 def _edit(what: str, why: str) -> Edit:
