@@ -21,7 +21,8 @@ from verify.report import Check
 from verify.wheels import needed_glibc
 
 _REBUILD: Final = "rebuild from the original plugin with `difyoff build`"
-_REDIRECTING: Final = ("cache-dir", "no-cache", "pip", "python-preference", "python-downloads", "offline")
+_REDIRECTING: Final = ("cache-dir", "no-cache", "pip", "python-preference", "python-downloads")
+_WHEELS_REFUSED: Final = ("no-binary", "no-binary-package")
 _VAGUE: Final = frozenset({None, "cache-not-writable", "disk-full", "nothing-installed"})
 _LINES: Final = 8
 _TOKENISER_STORE: Final = "openaipublic.blob.core.windows.net"
@@ -48,8 +49,10 @@ def failure(outcome: Outcome, step: Step, package: ExtractedPackage) -> Diagnosi
     known = diagnose_uv(text, wheels=package.wheels)
     lines = tuple(flatten(text.splitlines()).lines[-_LINES:])
     slug = known.slug if known else None
-    if slug in _VAGUE and (keys := _redirecting_keys(package)):
-        return _redirected(f"[tool.uv] sets {', '.join(keys)}, and uv fails with it", lines)
+    keys = _settings(package, _REDIRECTING) if slug in _VAGUE else ()
+    keys += _settings(package, _WHEELS_REFUSED) if slug in _VAGUE | {"missing-wheel"} else ()
+    if keys:
+        return _redirected(f"uv's settings in the package name {', '.join(keys)}, and uv fails", lines)
     if known:
         return known
     return Diagnosis(
@@ -158,7 +161,7 @@ def _changed(state: State, package: ExtractedPackage, plan: Plan, outcome: Outco
     if state.strays:
         return _redirected("uv writes outside the plugin's folder", tuple(state.strays[:_LINES]))
     if not state.cached:
-        return _redirected("uv keeps its cache elsewhere than the daemon", _redirecting_keys(package))
+        return _redirected("uv keeps its cache elsewhere than the daemon", _settings(package, _REDIRECTING))
     return None
 
 
@@ -266,8 +269,8 @@ def _redirected(message: str, context: Sequence[str]) -> Diagnosis:
     return Diagnosis(slug="configuration-redirects", message=message, context=tuple(context), hint=_REBUILD)
 
 
-def _redirecting_keys(package: ExtractedPackage) -> tuple[str, ...]:
-    """Return the settings of the package's own uv configuration that move what uv reads or writes."""
+def _settings(package: ExtractedPackage, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return those of some keys that the package's own uv configuration sets."""
     settings: dict[str, Any] = {}
     try:
         pyproject = parse_toml((package.read(PYPROJECT) or b"").decode(errors="replace"), PYPROJECT)
@@ -275,7 +278,7 @@ def _redirecting_keys(package: ExtractedPackage) -> tuple[str, ...]:
         settings |= parse_toml((package.read("uv.toml") or b"").decode(errors="replace"), "uv.toml")
     except (DifyoffError, AttributeError, TypeError):  # unreadable: uv says so itself
         return ()
-    return tuple(key for key in _REDIRECTING if key in settings)
+    return tuple(key for key in keys if key in settings)
 
 
 def _requires_python(package: ExtractedPackage, plan: Plan) -> str | None:

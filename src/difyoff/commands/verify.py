@@ -1,7 +1,8 @@
 """`difyoff verify`: prove that a package installs and starts without a network."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -75,22 +76,34 @@ def command(
 
     Without --daemon or --dify, every way in which a daemon release would install it is run.
     """
+    try:
+        releases = chosen_releases(daemon, dify)
+        index = read_index_settings(os.environ)
+    except DifyoffError as error:
+        show_error(error.diagnosis)
+        failed = VerifyResult(input="", exit_code=error.exit_code, diagnosis=error.diagnosis)
+        return _end([replace(failed, input=str(each)) for each in packages], as_json=as_json, report=report)
     options = VerifyOptions(
         cache=cache_dir.expanduser().absolute(),
-        index=read_index_settings(os.environ),
+        index=index,
         version=__version__,
         backend=backend,
-        releases=chosen_releases(daemon, dify),
+        releases=releases,
         architectures=tuple(target.architecture for target in targets_of(arch)) if arch else (),
         matrix=matrix,
         trust_plugin=trust_plugin,
         image=image,
     )
-    results = []
+    results: list[VerifyResult] = []
     for package in packages:
         results.append(_verify_one(package, options, quiet=quiet))
         if results[-1].exit_code == Exit.DONE and not as_json:
             click.echo(package)
+    return _end(results, as_json=as_json, report=report)
+
+
+def _end(results: Sequence[VerifyResult], *, as_json: bool, report: Path | None) -> int:
+    """Write the document where it is wanted; return the worst of the exit codes."""
     code = worst(Exit(result.exit_code) for result in results)
     document = to_json(VerifyDocument(results=tuple(results), exit_code=code))
     if report is not None:
