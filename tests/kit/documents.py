@@ -21,7 +21,7 @@ DOCUMENTS: dict[str, TypeAdapter[Any]] = {
 class _Written(GenerateJsonSchema):
     """The schema of what is written: every key is there, whatever it would be by default."""
 
-    def field_is_required(self, *_: Any) -> bool:
+    def field_is_required(self, *_: Any, **__: Any) -> bool:
         return True
 
     def field_title_should_be_set(self, _: Any) -> bool:
