@@ -185,6 +185,15 @@ def test_a_library_for_the_image_s_glibc_passes(good: Path, tmp_path: Path) -> N
     assert "wrong-platform" not in _slugs(audit(write(_with_library(read(good), library), tmp_path / "new.difypkg")))
 
 
+@pytest.mark.parametrize("content", [b"", b"PK", b"<html>" * 100, b"PK\5\6" + b"\xff" * 18])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_wheel_that_is_none_is_told(content: bytes, compression: int, good: Path, tmp_path: Path) -> None:
+    files = read(good) | {"wheels/idna-3.20-py3-none-any.whl": content}
+    slugs = _slugs(audit(write(files, tmp_path / "damaged.difypkg", compression=compression)))
+    assert slugs[0] == "damaged-wheel"
+    assert "missing-wheel" not in slugs
+
+
 def test_what_signing_adds_is_no_change(good: Path, tmp_path: Path) -> None:
     files = read(good) | {".verification.dify.json": b'{"authorized_category":"community"}'}
     assert _slugs(audit(write(files, tmp_path / "signed.difypkg"))) == []

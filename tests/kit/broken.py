@@ -81,12 +81,14 @@ def read(package: Path) -> Files:
         return {info.filename: archive.read(info) for info in archive.infolist()}
 
 
-def write(files: Mapping[str, bytes], package: Path, *, directories: bool = False) -> Path:
-    """Write a package as difyoff does: stored, sorted, no times."""
-    with zipfile.ZipFile(package, "w", zipfile.ZIP_STORED) as archive:
+def write(
+    files: Mapping[str, bytes], package: Path, *, directories: bool = False, compression: int = zipfile.ZIP_STORED
+) -> Path:
+    """Write a package as difyoff does: sorted, no times, and stored unless told otherwise."""
+    with zipfile.ZipFile(package, "w", compression) as archive:
         folders = {f"{path.rpartition('/')[0]}/" for path in files if "/" in path} if directories else set()
         for path in sorted({*files, *folders}):
-            archive.writestr(zipfile.ZipInfo(path), files.get(path, b""))
+            archive.writestr(zipfile.ZipInfo(path), files.get(path, b""), compression)
     return package
 
 

@@ -6,6 +6,7 @@ largest library costs no more memory than a small one.
 
 import re
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -60,6 +61,8 @@ class _Reader:
         return struct.unpack(self.order + layout, self.bytes(offset, size, exact=True))
 
     def bytes(self, offset: int, size: int, *, exact: bool = False) -> bytes:
+        if offset > sys.maxsize:
+            raise NotElfError("it points outside of itself")
         self.file.seek(offset)
         data = self.file.read(size)
         if exact and len(data) < size:

@@ -1,5 +1,6 @@
 """Look into a wheel where it lies in the package: nothing is unpacked, and no file is read as a whole."""
 
+import errno
 import io
 import tempfile
 import zipfile
@@ -54,7 +55,7 @@ class _Window(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
         if base + offset < 0:
-            raise ValueError("negative seek position")
+            raise OSError(errno.EINVAL, "negative place in a file")
         self._place = base + offset
         return self._place
 

@@ -1,5 +1,6 @@
 """The wheels of a package, read where they lie: names, tags, their own metadata, and what their libraries need."""
 
+import errno
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -28,7 +29,15 @@ from verify.audit.elf import MACHINES, NotElfError, SharedObject, read_elf
 from verify.audit.faults import Fault
 from verify.audit.members import seekable
 
-_READ_ERRORS: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, KeyError)
+_READ_ERRORS: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+)
 _LARGEST_METADATA: Final = 16 * 1024 * 1024
 
 
@@ -140,6 +149,10 @@ def _read_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel:
             libraries = tuple(_libraries(wheel)) if any(tag.platform != "any" for tag in tags) else ()
     except _READ_ERRORS as error:
         raise _UnfitError(f"no readable archive ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # that of a place before the file's beginning, which a damaged one may name
+            raise
+        raise _UnfitError("no readable archive") from error
     try:
         if (canonicalize_name(headers["Name"]), Version(headers["Version"])) != (name, version):
             raise _UnfitError(f"its metadata is that of {headers['Name']} {headers['Version']}")
