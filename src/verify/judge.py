@@ -89,7 +89,7 @@ def installed(state: State, package: ExtractedPackage, plan: Plan, target: Targe
     for name, diagnosis, message in (
         ("python", _wrong_python(state, package, plan, target), f"CPython {state.python}"),
         ("distributions", *_distributions(state, package, plan, target)),
-        ("files", _changed(state, package, plan, outcome), "uv wrote to its own folders only"),
+        ("files", _changed(state, package, outcome), "uv wrote to its own folders only"),
     ):
         yield Check(
             name=name,
@@ -142,20 +142,12 @@ def _distributions(state: State, package: ExtractedPackage, plan: Plan, target: 
     ), ""
 
 
-def _changed(state: State, package: ExtractedPackage, plan: Plan, outcome: Outcome) -> Diagnosis | None:
-    recorded = {
-        path: package.sizes[path] if path.endswith(".whl") else digest for path, digest in package.digests.items()
-    }
-    changed = sorted(path for path, mark in recorded.items() if state.files.get(path) != mark)
+def _changed(state: State, package: ExtractedPackage, outcome: Outcome) -> Diagnosis | None:
+    changed = _changed_files(state, package)
     if changed == [LOCK]:
-        why = diagnose_uv(f"{outcome.stdout}\n{outcome.stderr}", wheels=package.wheels)
-        return Diagnosis(
-            slug="lock-outdated",
-            message=f"uv does not accept {LOCK} as it is: `uv {' '.join(plan.steps[1].argv[1:3])}` writes another",
-            context=why.context if why and why.slug == "lock-outdated" else (),
-            note="What it resolves instead has no hashes: nothing would tell a tampered wheel.",
-            hint=_REBUILD,
-        )
+        if _is_remote(package):
+            return None
+        return _resolved_anew(package, outcome)
     if changed:
         return _redirected("uv changes files of the package", tuple(changed[:_LINES]))
     if state.strays:
@@ -163,6 +155,36 @@ def _changed(state: State, package: ExtractedPackage, plan: Plan, outcome: Outco
     if not state.cached:
         return _redirected("uv keeps its cache elsewhere than the daemon", _settings(package, _REDIRECTING))
     return None
+
+
+def resolved_anew(state: State, package: ExtractedPackage, outcome: Outcome) -> tuple[Diagnosis, ...]:
+    """Return the finding that uv wrote another lock; where the old one names the bundled wheels, that is a failure."""
+    if not _is_remote(package) or _changed_files(state, package) != [LOCK]:
+        return ()
+    return (_resolved_anew(package, outcome),)
+
+
+def _resolved_anew(package: ExtractedPackage, outcome: Outcome) -> Diagnosis:
+    why = diagnose_uv(f"{outcome.stdout}\n{outcome.stderr}", wheels=package.wheels)
+    return Diagnosis(
+        slug="lock-outdated",
+        message=f"uv does not accept {LOCK} as it is and writes another",
+        context=why.context if why and why.slug == "lock-outdated" else (),
+        note="What it resolves instead has no hashes: nothing would tell a tampered wheel.",
+        hint=_REBUILD,
+    )
+
+
+def _changed_files(state: State, package: ExtractedPackage) -> list[str]:
+    recorded = {
+        path: package.sizes[path] if path.endswith(".whl") else digest for path, digest in package.digests.items()
+    }
+    return sorted(path for path, mark in recorded.items() if state.files.get(path) != mark)
+
+
+def _is_remote(package: ExtractedPackage) -> bool:
+    """Tell whether the lock names files on a network: an unfrozen install then has to resolve anew, and may."""
+    return b'{ url = "http' in (package.read(LOCK) or b"")
 
 
 def sdk_patch(state: State, release: Release) -> Iterator[Check]:

@@ -155,6 +155,7 @@ class _Run:
         if state is not None:
             yield from judge.installed(state, self._package, self._plan, self._target, outcome)
             yield from judge.sdk_patch(state, self._plan.release)
+            self.findings += judge.resolved_anew(state, self._package, outcome)
 
     def _start(self) -> Iterator[Check]:
         """Compile, start, and only where it does not get ready try the import whose result the daemon passes over."""

@@ -1,0 +1,262 @@
+"""The rung `local`: real uv, real isolation, tiny packages. What the audit thinks of them is left out."""
+
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+import verify.local
+from difypkg.daemons import Settings, release
+from difypkg.target import TARGETS, Architecture
+from kit.broken import SHELF, Broken, read, write
+from kit.index import Index
+from kit.offline import build_offline
+from uvrun.environment import read_index_settings
+from uvrun.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, obstacle
+from uvrun.uv import LOCK_UV
+from verify.extract import extract
+from verify.local import LocalOptions, verify_local
+from verify.report import Check, ScenarioReport
+from verify.scenario import Scenario
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux can cut the network off"),
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the packages are for x86_64"),
+]
+
+RELEASES = ("0.5.2", "0.5.3", "0.6.10")  # requirements, unfrozen, frozen
+PATIENCE = 5  # seconds a plugin is waited for that never gets ready
+
+Verify = Callable[..., tuple[ScenarioReport, ...]]
+
+
+@pytest.fixture(scope="module")
+def good(index: Index, lock_uv: Path, uv_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package that installs and starts everywhere."""
+    folder = tmp_path_factory.mktemp("good")
+    cache = folder / "cache"
+    (cache / "uv").mkdir(parents=True)
+    (cache / "uv" / LOCK_UV).symlink_to(lock_uv.parent.parent, target_is_directory=True)
+    return build_offline(folder, index, cache=cache, uv_cache=uv_cache, arch="all")
+
+
+@pytest.fixture
+def check(cache: Path, tmp_path: Path) -> Verify:
+    """Verify a package locally with one uv, whatever the release's own; start it where `launch` says so."""
+
+    def verify(
+        package: Path,
+        *,
+        releases: Sequence[str] = RELEASES,
+        launch: bool = False,
+        settings: Settings | None = None,
+        architecture: Architecture = "amd64",
+        isolation: Isolation | None = None,
+        trust_plugin: bool = False,
+        vetted: bool = False,
+    ) -> tuple[ScenarioReport, ...]:
+        if choose_isolation() is None and isolation is None:
+            pytest.skip("no isolation on this machine")
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        scenarios = [
+            Scenario(
+                release=release(version),
+                settings=settings or Settings(),
+                architecture=architecture,
+                backend="local",
+                launch=launch,
+                uv=LOCK_UV,
+            )
+            for version in releases
+        ]
+        options = LocalOptions(
+            scratch=scratch,
+            cache=cache,
+            index=read_index_settings({}),
+            isolation=isolation,
+            trust_plugin=trust_plugin,
+            vetted=vetted,
+        )
+        return verify_local(extract(package, Path(tempfile.mkdtemp(dir=tmp_path), "tree")), scenarios, options)
+
+    return verify
+
+
+def _changed(good: Path, folder: Path, **files: str) -> Path:
+    """Return a package with other contents for some files, named by their path with `__` for a dot."""
+    contents = {path.replace("__", "."): text.encode() for path, text in files.items()}
+    return write(read(good) | contents, folder / "changed.difypkg")
+
+
+def _named(report: ScenarioReport, name: str) -> Check:
+    return next(each for each in report.checks if each.name == name)
+
+
+def _slugs(report: ScenarioReport) -> set[str]:
+    return {each.diagnosis.slug for each in report.checks if each.diagnosis}
+
+
+def test_installs_by_every_branch_and_starts(good: Path, check: Verify) -> None:
+    reports = check(good, launch=True)
+    assert [report.verdict for report in reports] == ["passed"] * 3, reports
+    assert [report.branch for report in reports] == ["requirements", "sync", "sync-frozen"]
+    for report in reports:
+        assert report.isolation is not None
+        assert report.isolation.proved
+        assert report.uv == LOCK_UV
+        assert _named(report, "start").status == "passed"
+        assert _named(report, "distributions").message
+
+
+def test_a_mirror_that_is_set_is_not_asked(good: Path, check: Verify) -> None:
+    settings = Settings(mirror="http://127.0.0.1:9/simple")
+    reports = check(good, settings=settings)
+    assert [(report.branch, report.verdict) for report in reports] == [
+        ("requirements", "passed"),
+        ("sync", "passed"),
+        ("requirements", "passed"),
+    ]
+
+
+def test_leaves_nothing_behind(good: Path, check: Verify, tmp_path: Path, cache: Path) -> None:
+    before = {path.name for path in cache.iterdir()}
+    check(good)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert {path.name for path in cache.iterdir()} == before
+
+
+def test_another_architecture_is_installed_and_not_started(good: Path, check: Verify) -> None:
+    for report in check(good, architecture="arm64", launch=True):
+        assert report.verdict == "passed"
+        assert TARGETS["arm64"].uv_platform in report.command
+        assert _named(report, "start").status == "skipped"
+        assert "x86_64" in _named(report, "start").message
+
+
+# --- Isolation -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rung", LADDER, ids=lambda rung: f"{rung.name}{'' if rung.host_protected else '-unprotected'}")
+def test_every_rung_of_the_ladder(good: Path, check: Verify, rung: Isolation) -> None:
+    if reason := obstacle(rung):
+        pytest.skip(f"{rung.name} cannot be had here: {reason}")
+    (report,) = check(good, releases=["0.6.10"], launch=True, isolation=rung, vetted=True)
+    assert report.verdict == "passed", report
+    assert report.isolation is not None
+    assert report.isolation.rung == rung.name
+    assert _named(report, "start").status == ("passed" if rung.host_protected else "skipped")
+
+
+def test_an_unprotected_host_is_for_trusted_plugins(good: Path, check: Verify) -> None:
+    rung = LADDER[-1]
+    if reason := obstacle(rung):
+        pytest.skip(f"{rung.name} cannot be had here: {reason}")
+    (refused,) = check(good, releases=["0.6.10"], isolation=rung)
+    assert refused.verdict == "not-verified"
+    (trusted,) = check(good, releases=["0.6.10"], isolation=rung, launch=True, trust_plugin=True)
+    assert _named(trusted, "start").status == "passed"
+
+
+def test_with_the_network_on_nothing_is_proved(good: Path, check: Verify) -> None:
+    for report in check(good, isolation=NOT_ISOLATED):
+        assert report.verdict == "error"
+        assert _slugs(report) == {"network-not-isolated"}
+        assert report.isolation is not None
+        assert not report.isolation.proved
+
+
+def test_without_any_isolation_nothing_is_run(good: Path, check: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+    if choose_isolation() is None:
+        pytest.skip("no isolation on this machine")
+    monkeypatch.setattr(verify.local, "choose_isolation", lambda: None)
+    for report in check(good):
+        assert report.verdict == "not-verified"
+        assert _slugs(report) == {"isolation-unavailable"}
+
+
+def test_configuration_above_the_work_folder_is_out_of_reach(good: Path, check: Verify, tmp_path: Path) -> None:
+    (tmp_path / "uv.toml").write_text('no-index = "this is no boolean"\n')
+    (report,) = check(good, releases=["0.6.10"])
+    hidden = report.isolation is not None and report.isolation.rung != "seccomp"
+    assert report.verdict == ("passed" if hidden else "not-verified")
+
+
+# --- The start -------------------------------------------------------------------------------------------------------
+
+
+def test_a_plugin_sees_the_daemons_environment_only(
+    good: Path, check: Verify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_HOST", "secret")
+    show = "import os, sys\nsys.exit(' '.join(sorted(os.environ)))\n"
+    (report,) = check(_changed(good, tmp_path, main__py=show), releases=["0.6.10"], launch=True)
+    diagnosis = _named(report, "start").diagnosis
+    assert diagnosis is not None
+    words = " ".join(diagnosis.context).split()
+    assert {"HOME", "INSTALL_METHOD", "PATH"} <= set(words)
+    assert "SECRET_OF_THE_HOST" not in words
+
+
+def test_a_plugin_is_started_as_python_m_starts_it(good: Path, check: Verify, tmp_path: Path) -> None:
+    show = (
+        "import os, sys\n"
+        "home = os.getcwd()\n"
+        "same = sys.argv == [__file__] and sys.path[0] == home and __file__ == os.path.join(home, 'main.py')\n"
+        "sys.exit(f'{__name__} {__spec__.name} {same}')\n"
+    )
+    (report,) = check(_changed(good, tmp_path, main__py=show), releases=["0.6.10"], launch=True)
+    diagnosis = _named(report, "start").diagnosis
+    assert diagnosis is not None
+    assert diagnosis.context[-1] == "__main__ main True"
+
+
+def test_tells_what_a_plugin_wanted_of_the_network(good: Path, check: Verify, tmp_path: Path) -> None:
+    wants = (
+        "import socket, sys\n"
+        "for way in (lambda: socket.getaddrinfo('models.example', 443), lambda: socket.getaddrinfo('localhost', 80),\n"
+        "            lambda: socket.create_connection(('192.0.2.7', 80), 1)):\n"
+        "    try:\n        way()\n    except OSError:\n        pass\n"
+        "sys.exit(3)\n"
+    )
+    (report,) = check(_changed(good, tmp_path, main__py=wants), releases=["0.6.10"], launch=True)
+    diagnosis = _named(report, "start").diagnosis
+    assert diagnosis is not None
+    said = "\n".join(diagnosis.context)
+    assert "models.example" in said
+    assert "192.0.2.7" in said
+    assert "localhost" not in said
+
+
+# --- The shelf -------------------------------------------------------------------------------------------------------
+
+STRICTER = {
+    # The daemon lets it write where it likes.
+    ("configuration-redirects-cache", "requirements"): "configuration-redirects",
+    ("configuration-redirects-cache", "sync"): "configuration-redirects",
+    ("configuration-redirects-cache", "sync-frozen"): "configuration-redirects",
+}
+"""Where we refuse what the daemon would install, and with which diagnosis."""
+
+IN_REACH = [each for each in SHELF if each.name not in ("directory-entry", "manifest-invalid")]  # not extracted at all
+FROZEN_IN_TIME = {("build-backend-needed", "sync-frozen")}  # ready: a frozen lock says that the project is not built
+
+
+@pytest.mark.parametrize(
+    "broken", [each for each in SHELF if each.name not in NOT_FOR_LOCAL], ids=lambda broken: broken.name
+)
+def test_refuses_what_the_daemon_refuses(broken: Broken, good: Path, check: Verify, tmp_path: Path) -> None:
+    package = broken.write(good, tmp_path)
+    launch = broken.finding or not broken.starts
+    for report in check(package, launch=launch, settings=Settings(init_timeout=PATIENCE)):
+        stricter = STRICTER.get((broken.name, str(report.branch)))
+        by_daemon = report.branch in broken.daemon and (broken.name, report.branch) not in FROZEN_IN_TIME
+        refused = report.branch is None or by_daemon or not broken.starts
+        assert report.verdict == ("failed" if refused or stricter else "passed"), report
+        if refused or stricter:
+            assert _slugs(report) == {stricter or broken.slug}, report
+        elif broken.finding:
+            assert broken.slug in {finding.slug for finding in report.findings}
