@@ -23,12 +23,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import docker
 import platformdirs
 from docker.errors import ImageNotFound
 
+import docker
 from difypkg.daemons import release as daemon_release
-from uvrun.environment import read_index_settings
+from uvrun.environment import IndexSettings, read_index_settings
 from uvrun.interpreters import Python, find_python
 from uvrun.uv import provide_uv
 
@@ -48,7 +48,9 @@ _ENVIRONMENT: Final = {
 }
 
 
-def stand_in(release: str, *, cache: Path, commandline: Path | None = None, variant: str = "") -> str:
+def stand_in(
+    release: str, *, cache: Path, index: IndexSettings, commandline: Path | None = None, variant: str = ""
+) -> str:
     """Return the reference of the stand-in for a daemon release, made where it is not there or has changed.
 
     `commandline` is any program to be `/app/commandline`; `variant` tells such an image from the plain one.
@@ -57,7 +59,7 @@ def stand_in(release: str, *, cache: Path, commandline: Path | None = None, vari
     version = daemon_release(release).uv
     if version is None:
         raise RuntimeError(f"the uv of daemon {release} is not known")
-    uv = provide_uv(version, cache=cache, settings=read_index_settings(os.environ)).path
+    uv = provide_uv(version, cache=cache, settings=index).path
     with contextlib.closing(docker.from_env(timeout=600)) as client:
         base = _base(client, cache)
         programs = {"usr/local/bin/uv": uv} | ({"app/commandline": commandline} if commandline else {})
@@ -76,7 +78,11 @@ def stand_in(release: str, *, cache: Path, commandline: Path | None = None, vari
 
 
 def _changes(release: str, contents: str) -> list[str]:
-    labels = {LABEL: "true", "io.difyoff.contents": contents, "org.opencontainers.image.title": f"{NAME}, not the image"}
+    labels = {
+        LABEL: "true",
+        "io.difyoff.contents": contents,
+        "org.opencontainers.image.title": f"{NAME}, not the image",
+    }
     tini = ['ENTRYPOINT ["/usr/bin/tini", "-g", "--"]'] if daemon_release(release).pid1 == "tini" else []
     return [
         *(f"ENV {name}={value}" for name, value in _ENVIRONMENT.items()),
@@ -141,7 +147,9 @@ def _bootstrap(python: Python, archive: Path) -> None:
 
 def _copy_python(python: Python, root: Path) -> None:
     """Put an interpreter, its library and its standard library under `/usr`; what it links to is Debian's."""
-    query = "import sysconfig as s; print(s.get_path('stdlib'), s.get_config_var('LIBDIR'), s.get_config_var('INSTSONAME'))"
+    query = (
+        "import sysconfig as s; print(s.get_path('stdlib'), s.get_config_var('LIBDIR'), s.get_config_var('INSTSONAME'))"
+    )
     stdlib, libdir, library = _run(str(python.path), "-I", "-c", query).split()
     shutil.copy2(python.path, root / "usr/bin/python3.12")
     (root / "usr/bin/python3").symlink_to("python3.12")
@@ -188,7 +196,13 @@ def main() -> None:
     options = parser.parse_args()
     cache = Path(os.environ.get("DIFYOFF_CACHE_DIR") or platformdirs.user_cache_path("difyoff"))
     try:
-        reference = stand_in(options.release, cache=cache, commandline=options.commandline, variant=options.variant)
+        reference = stand_in(
+            options.release,
+            cache=cache,
+            index=read_index_settings(os.environ),
+            commandline=options.commandline,
+            variant=options.variant,
+        )
     except RuntimeError as error:
         sys.exit(f"stand-in: {error}")
     sys.stdout.write(f"{reference}\n")

@@ -18,10 +18,11 @@ from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path, PurePath, PurePosixPath
 from time import monotonic
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
+from requests.exceptions import RequestException
 from testcontainers.core.container import DockerContainer
 
 from difypkg.daemons import Layout, Step
@@ -34,9 +35,13 @@ from verify.extract import ExtractedPackage
 from verify.report import IsolationRecord
 from verify.steps import Machine
 
+if TYPE_CHECKING:
+    from docker.types.daemon import CancellableStream
+
 RUNG: Final = "container, network none"
 
 _WORKING_PATH: Final = PurePosixPath("/app/storage/cwd")  # PLUGIN_WORKING_PATH of Dify's compose file
+_MEMORY: Final = "4g"
 _LIMIT: Final = 8 << 20  # bytes of output kept
 _TAIL: Final = 1024
 _GRACE: Final = 10  # seconds between TERM and KILL
@@ -65,6 +70,7 @@ class DaemonSandbox:
         self._platform = platform
         self._stopped = stopped or threading.Event()
         self._layout: Layout | None = None
+        self._lifeline: Any = None
 
     def __enter__(self) -> "DaemonSandbox":
         with told(f"a container of {self._image.reference}"):
@@ -82,8 +88,13 @@ class DaemonSandbox:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(APIError):  # it may have ended, and been removed, by itself
+        _close(self._lifeline)
+        try:
             self._testcontainer.stop()
+        except APIError:  # it has ended by itself, and the engine is removing it
+            with suppress(APIError, RequestException):
+                self._container.wait(condition="removed", timeout=_PATIENCE)
+            self._testcontainer.get_docker_client().client.close()
 
     def _described(self) -> DockerContainer:
         container = DockerContainer(self._image.id, docker_client_kw={"timeout": 600})
@@ -98,7 +109,7 @@ class DaemonSandbox:
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             pids_limit=1024,
-            mem_limit="4g",
+            mem_limit=_MEMORY,
             platform=self._platform,
         )
 
@@ -107,6 +118,11 @@ class DaemonSandbox:
         container = self._testcontainer.get_wrapped_container()
         assert container is not None
         return container
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return str(self._container.name)
 
     @property
     def layout(self) -> Layout:
@@ -335,10 +351,11 @@ class _Execution:
         stream = self._api.exec_start(self._id, stream=True, demux=True)
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
-    def _read(self, stream: Iterator[tuple[bytes | None, bytes | None]]) -> None:
+    def _read(self, stream: "CancellableStream[tuple[bytes | None, bytes | None]]") -> None:
         with suppress(Exception):  # whatever breaks the stream, the exit code tells
             for piece in stream:
                 self._queue.put(piece)
+        _close(stream)
         self._queue.put(None)
 
     def output(self) -> Iterator[tuple[bytes, bytes]]:
@@ -403,6 +420,12 @@ def _header(path: PurePosixPath, owner: tuple[int, int], *, kind: bytes, mode: i
     info.type, info.mode, info.size = kind, mode, size
     info.uid, info.gid = owner
     return info.tobuf(tarfile.PAX_FORMAT)
+
+
+def _close(stream: Any) -> None:
+    """Close what docker-py hands out, and the connection under it, which its own `close` leaves open."""
+    with suppress(Exception):
+        stream._response.close()
 
 
 def _assignments(environment: Mapping[str, str]) -> Iterator[str]:
