@@ -245,9 +245,7 @@ IN_REACH = [each for each in SHELF if each.name not in ("directory-entry", "mani
 FROZEN_IN_TIME = {("build-backend-needed", "sync-frozen")}  # ready: a frozen lock says that the project is not built
 
 
-@pytest.mark.parametrize(
-    "broken", [each for each in SHELF if each.name not in NOT_FOR_LOCAL], ids=lambda broken: broken.name
-)
+@pytest.mark.parametrize("broken", IN_REACH, ids=lambda broken: broken.name)
 def test_refuses_what_the_daemon_refuses(broken: Broken, good: Path, check: Verify, tmp_path: Path) -> None:
     package = broken.write(good, tmp_path)
     launch = broken.finding or not broken.starts
