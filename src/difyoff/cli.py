@@ -1,6 +1,6 @@
 """The command group. Commands are imported when they run, so that `--help` stays quick."""
 
-import os
+import errno
 import sys
 import tempfile
 import traceback
@@ -67,10 +67,13 @@ def run(arguments: Sequence[str]) -> Exit | int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing more may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
+    except SystemExit:
+        return Exit.DONE  # click ends so where whoever read our output has gone, and after shell completion
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            return _our_bug(error)
+        click.echo("error[disk-full]: the output cannot be written: its disk is full", err=True)
+        return Exit.MACHINE
     except Exception as error:
         return _our_bug(error)
     return result if isinstance(result, int) else Exit.DONE

@@ -1,6 +1,7 @@
 """What people read, on stderr: stages, findings, errors. stdout is for data."""
 
 import os
+import re
 import sys
 from typing import Final
 
@@ -9,6 +10,7 @@ import click
 from difypkg.diagnosis import Diagnosis
 
 _LABEL_WIDTH: Final = 10
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def is_terminal() -> bool:
@@ -18,7 +20,7 @@ def is_terminal() -> bool:
 
 def say(text: str) -> None:
     """Write one line of talk."""
-    click.echo(text, err=True)
+    click.echo(text, err=True, color=_is_coloured())
 
 
 def show_stage(name: str, text: str) -> None:
@@ -37,18 +39,23 @@ def show_finding(diagnosis: Diagnosis) -> None:
 
 
 def _show(kind: str, colour: str, diagnosis: Diagnosis) -> None:
-    say(f"{_styled(f'{kind}[{diagnosis.slug}]', colour)}: {diagnosis.message}")
+    head = click.style(f"{kind}[{diagnosis.slug}]", fg=colour, bold=True)
+    say(f"{head}: {_printable(diagnosis.message)}")
     for line in diagnosis.context:
-        say(f"  {line}")
+        say(f"  {_printable(line)}")
     if diagnosis.note:
-        say(f"  note: {diagnosis.note}")
+        say(f"  note: {_printable(diagnosis.note)}")
     if diagnosis.hint:
-        say(f"  fix: {diagnosis.hint}")
+        say(f"  fix: {_printable(diagnosis.hint)}")
 
 
-def _styled(text: str, colour: str) -> str:
-    coloured = (is_terminal() or os.environ.get("FORCE_COLOR")) and not os.environ.get("NO_COLOR")
-    return click.style(text, fg=colour, bold=True) if coloured else text
+def _printable(text: str) -> str:
+    """Return the text without what would steer the terminal: it may hold a file name of a hostile archive."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _is_coloured() -> bool:
+    return bool(is_terminal() or os.environ.get("FORCE_COLOR")) and not os.environ.get("NO_COLOR")
 
 
 def show_commands() -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from difypkg.diagnosis import Diagnosis
+from difypkg.diagnosis import Diagnosis, DifyoffError
 from difypkg.edits import Edit
 from difypkg.record import BuildRecord, TargetRecord
 from verify.report import VerificationReport
@@ -178,16 +178,21 @@ def to_json(document: Any) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a report so that a reader sees all of it or none. Raises `OSError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
+    """Write a file so that a reader sees all of it or none. Raises `DifyoffError`: `output-not-writable`."""
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise DifyoffError(
+            Diagnosis(slug="output-not-writable", message=f"{path} cannot be written: {error.strerror}")
+        ) from error

@@ -69,9 +69,7 @@ class Archive:
                 Diagnosis(slug="file-not-found", message=f"{file} does not exist", hint="Check the path.")
             ) from error
         except OSError as error:
-            raise DifyoffError(
-                Diagnosis(slug="file-not-readable", message=f"{file} cannot be read: {error.strerror}")
-            ) from error
+            raise _not_readable(file, error) from error
         try:
             self._zip = _open_zip(self._stream, file)
             self._read_directory()
@@ -292,7 +290,14 @@ def writing(stream: IO[bytes]) -> Iterator[ArchiveWriter]:
 
 
 def file_chunks(path: Path) -> Iterator[bytes]:
-    """Yield a file's content in pieces."""
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            yield chunk
+    """Yield a file's content in pieces. Raises `file-not-readable`."""
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
+    except OSError as error:
+        raise _not_readable(path, error) from error
+
+
+def _not_readable(path: Path, error: OSError) -> DifyoffError:
+    return DifyoffError(Diagnosis(slug="file-not-readable", message=f"{path} cannot be read: {error.strerror}"))
