@@ -14,6 +14,7 @@ from verify.launch import await_heartbeat
 from verify.look import look
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_plain_files_and_the_first_of_a_name(tmp_path: Path) -> None:
     plugin = write_plugin(tmp_path / "plugin", files={"tools/run.sh": "#!/bin/sh\n"})
     (plugin / "tools/run.sh").chmod(0o755)
