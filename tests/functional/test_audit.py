@@ -1,7 +1,7 @@
 """The audit over good packages, over every one of the shelf, and over what is no offline package at all."""
 
 import io
-import json
+import re
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -201,14 +201,9 @@ def test_what_signing_adds_is_no_change(good: Path, tmp_path: Path) -> None:
 
 def test_a_lock_without_hashes_is_no_proof(good: Path, tmp_path: Path) -> None:
     files = read(good)
-    lock = files["uv.lock"].decode()
-    bare = "".join(
-        line.partition(", hash")[0] + " },\n" if ", hash" in line else line for line in lock.splitlines(True)
-    )
-    record = json.loads(files["difyoff.json"])
-    record["files"] = [file for file in record["files"] if file["path"] != "uv.lock"]
-    seen = audit(write(files | {"uv.lock": bare.encode()}, tmp_path / "bare.difypkg"))
-    (check,) = (check for check in seen.checks() if check.name == "hashes in uv.lock")
+    bare = re.sub(rb', hash = "[^"]+"', b"", files["uv.lock"])
+    seen = audit(write(files | {"uv.lock": bare}, tmp_path / "bare.difypkg"))
+    (check,) = (check for check in seen.checks() if check.name == "hashes written down")
     assert check.status == "skipped"
     assert "goes unnoticed" in check.message
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from difypkg.archive import Archive
-from difypkg.daemons import LOCK, Branch, newest
+from difypkg.daemons import Branch, newest
 from difypkg.diagnosis import Diagnosis, DifyoffError
 from difypkg.identity import Identity, checksum
 from difypkg.manifest import MANIFEST, Manifest, check_files, read_manifest
@@ -165,7 +165,7 @@ def _check_contents(package: Package, log: "_Log") -> None:
     log.check("dependencies", lambda: _closure_found(package, installs, missing))
     log.check("libraries", lambda: library_faults(package.house.wheels, package.targets))
     log.check("hashes", lambda: hash_faults(package, installs.requirements))
-    log.check(f"hashes in {LOCK}", lambda: _unhashed(package))
+    log.check("hashes written down", lambda: _unhashed(package))
     log.check(
         "record", lambda: record_faults(package) if package.record else "the package carries no record of difyoff"
     )
@@ -180,10 +180,8 @@ def _closure_found(package: Package, installs: Installs, missing: tuple[Fault, .
 
 
 def _unhashed(package: Package) -> Found:
-    if package.lock is None:
-        return f"the package has no {LOCK} that can be read"
-    paths = unhashed(package.lock)
-    return f"{LOCK} names {len(paths)} files without a hash: a changed one goes unnoticed" if paths else ()
+    lines = unhashed(package)
+    return f"{len(lines)} wheels have no hash written down: a changed one goes unnoticed ({lines[0]})" if lines else ()
 
 
 def _entry_faults(archive: Archive) -> Iterator[Fault]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from packaging.utils import canonicalize_name
+
 from difypkg.daemons import LOCK, REQUIREMENTS
 from difypkg.diagnosis import Diagnosis
 from difypkg.record import RECORD
@@ -11,7 +13,6 @@ from verify.audit.closure import Closure
 from verify.audit.faults import EVERY, SYNC, Branches, Fault
 from verify.audit.faults import REQUIREMENTS as REQUIREMENTS_BRANCH
 from verify.audit.gaps import Gap, faults_of
-from verify.audit.lock import Lock
 from verify.audit.package import Package
 
 _SHOWN: Final = 12
@@ -55,9 +56,14 @@ def _tampered(path: str, file: str, expected: str, there: str) -> Gap:
     )
 
 
-def unhashed(lock: Lock) -> tuple[str, ...]:
-    """Return the files of the package that the lock names without a hash: a changed one would go unnoticed."""
-    return tuple(file.path for file in lock.files if file.path is not None and file.sha256 is None)
+def unhashed(package: Package) -> tuple[str, ...]:
+    """Return what is asked for without a hash, a line each: a changed wheel would go unnoticed."""
+    files = package.lock.files if package.lock else ()
+    lines = [f"{LOCK}: {file.path}" for file in files if file.path is not None and file.sha256 is None]
+    if package.requirements is not None:
+        names = dict.fromkeys(canonicalize_name(each.name) for each in package.requirements.requires)
+        lines += [f"{REQUIREMENTS}: {name}" for name in names if name not in package.requirements.hashes]
+    return tuple(lines)
 
 
 def record_faults(package: Package) -> Iterator[Fault]:
