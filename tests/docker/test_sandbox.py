@@ -146,14 +146,13 @@ def test_memory_that_runs_out_is_not_the_package_s_fault(image: DaemonImage, mon
 
 
 def test_a_container_that_is_taken_away_is_told(image: DaemonImage) -> None:
-    with (
-        pytest.raises(DifyoffError) as caught,
-        DaemonSandbox(image, life=_LIFE) as own,
-        own.start(_step("sleep", "100")) as process,
-    ):
-        with engine.engine() as client:
+    def take_away(own: DaemonSandbox) -> None:
+        with engine.engine() as client, own.start(_step("sleep", "100")) as process:
             client.containers.get(own.name).remove(force=True)
-        assert list(process.lines(timeout=60)) == []
+            assert list(process.lines(timeout=60)) == []
+
+    with DaemonSandbox(image, life=_LIFE) as own, pytest.raises(DifyoffError) as caught:
+        take_away(own)
     assert caught.value.diagnosis.slug == "container-ended"
 
 

@@ -202,7 +202,7 @@ def _said(line: str) -> tuple[str, str]:
 def _refusal(cause: str, code: int | None) -> Diagnosis:
     lines = cause.strip().splitlines()
     known = diagnose_log(lines).cause
-    if known.slug != "cause-not-found":
+    if known.slug not in ("cause-not-found", "cause-swallowed"):
         return known
     how = "does not get ready" if code is None else f"ends with exit code {code}"
     return Diagnosis(

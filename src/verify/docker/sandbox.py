@@ -20,7 +20,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 from docker.models.containers import Container
 from requests.exceptions import RequestException
 from testcontainers.core.container import DockerContainer
@@ -42,6 +42,8 @@ RUNG: Final = "container, network none"
 
 _WORKING_PATH: Final = PurePosixPath("/app/storage/cwd")  # PLUGIN_WORKING_PATH of Dify's compose file
 _MEMORY: Final = "4g"
+# The kernel's own counters, of cgroup versions 2 and 1: the engine does not note every program that is killed.
+_OOM_COUNTERS: Final = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 _LIMIT: Final = 8 << 20  # bytes of output kept
 _TAIL: Final = 1024
 _GRACE: Final = 10  # seconds between TERM and KILL
@@ -175,7 +177,7 @@ class DaemonSandbox:
         code = -9 if stopped else execution.code()
         if not stopped and step.total is not None and seconds >= step.total:
             stopped = "timeout"
-        if code:
+        if code < 0 and not stopped:
             self._refuse_if_killed(step.argv[0])
         return Outcome(code=code, stdout=stdout.text(), stderr=stderr.text(), seconds=seconds, stopped=stopped)
 
@@ -186,7 +188,7 @@ class DaemonSandbox:
         try:
             yield process
         finally:
-            if process.poll() not in (None, 0):
+            if (process.poll() or 0) < 0:
                 self._refuse_if_killed(step.argv[0])
             self.end_all()
 
@@ -267,26 +269,24 @@ class DaemonSandbox:
     def _refuse_if_killed(self, program: str) -> None:
         """Raise `DifyoffError` where a program failed because its container was out of memory or has ended."""
         try:
-            self._container.reload()
-            state = self._container.attrs["State"]
-        except NotFound:
-            state = {"Running": False}
-        except APIError:
-            return
-        if state.get("OOMKilled"):
-            raise DifyoffError(
-                Diagnosis(
-                    slug="out-of-memory",
-                    message=f"{program} was ended for want of memory, so it is not known whether the package is good",
-                    hint="give the engine's machine more memory, and verify again",
-                )
-            )
-        if not state.get("Running"):
+            counters = self._container.exec_run(["sh", "-c", f"cat {' '.join(_OOM_COUNTERS)} 2>/dev/null"]).output
+        except APIError as error:  # 404 removed, 409 not running
+            if error.status_code not in (404, 409):
+                raise
             raise DifyoffError(
                 Diagnosis(
                     slug="container-ended",
                     message=f"the container was ended from outside while {program} ran in it",
                     hint="verify again; see in the engine's log who ended it",
+                )
+            ) from error
+        assert isinstance(counters, bytes)
+        if re.search(rb"^oom_kill [1-9]", counters, re.MULTILINE):
+            raise DifyoffError(
+                Diagnosis(
+                    slug="out-of-memory",
+                    message=f"{program} was ended for want of memory, so it is not known whether the package is good",
+                    hint="give the engine's machine more memory, and verify again",
                 )
             )
 
