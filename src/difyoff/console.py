@@ -40,16 +40,16 @@ def show_finding(diagnosis: Diagnosis) -> None:
 
 def _show(kind: str, colour: str, diagnosis: Diagnosis) -> None:
     head = click.style(f"{kind}[{diagnosis.slug}]", fg=colour, bold=True)
-    say(f"{head}: {_printable(diagnosis.message)}")
+    say(f"{head}: {printable(diagnosis.message)}")
     for line in diagnosis.context:
-        say(f"  {_printable(line)}")
+        say(f"  {printable(line)}")
     if diagnosis.note:
-        say(f"  note: {_printable(diagnosis.note)}")
+        say(f"  note: {printable(diagnosis.note)}")
     if diagnosis.hint:
-        say(f"  fix: {_printable(diagnosis.hint)}")
+        say(f"  fix: {printable(diagnosis.hint)}")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return the text without what would steer the terminal: it may hold a file name of a hostile archive."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from difyoff.console import human_size, show_error, show_finding
+from difyoff.console import human_size, printable, show_error, show_finding
 from difyoff.documents import (
     InspectDocument,
     InspectResult,
@@ -37,7 +37,7 @@ def command(packages: tuple[Path, ...], as_json: bool, report: Path | None, quie
         results.append(_inspect(package))
         if not as_json and results[-1].diagnosis is None:
             for line in _describe(results[-1]):
-                click.echo(line)
+                click.echo(printable(line))
     code = worst(Exit(result.exit_code) for result in results)
     document = to_json(InspectDocument(results=tuple(results), exit_code=code))
     if report is not None:
@@ -106,9 +106,8 @@ def _describe(result: InspectResult) -> Iterator[str]:
     if signature is None:
         yield "  signature     none"
     else:
-        when = datetime.fromtimestamp(signature.time, UTC)
         category = f", category {signature.category}" if signature.category else ""
-        yield f"  signature     {signature.bits} bits of {when:%Y-%m-%d}{category} (not checked against a key)"
+        yield f"  signature     {signature.bits} bits of {_date(signature.time)}{category} (not checked against a key)"
     packed = f"{human_size(result.size)} packed, " if result.size is not None else ""
     yield f"  size          {packed}{human_size(result.unpacked_size or 0)} unpacked, {result.files} files"
     if result.sha256:
@@ -126,3 +125,10 @@ def _describe(result: InspectResult) -> Iterator[str]:
         span = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         limit = "" if within else "   (over the default size limit)"
         yield f"    {span:<16} {' '.join(command) or 'nothing: it finds no dependency file'}{limit}"
+
+
+def _date(time: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d}"
+    except (ValueError, OverflowError, OSError):
+        return f"second {time}"  # beyond what a calendar holds
