@@ -42,9 +42,10 @@ class Broken:
     """One broken package.
 
     `audit` are the branches for which the audit refuses it, `daemon` those on which the daemon does not get as far as
-    a ready plugin; the two differ only where `why` says so. `starts` False: it installs, and only releases that wait
-    for a heartbeat notice. `finding`: it passes, and `slug` is what the report says of it. `stale_record` leaves
-    `difyoff.json` as it was; all others bring it into line, so that it is not what gives them away.
+    a ready plugin; the two differ only where `why` says so. `starts` False: it installs everywhere, and only releases
+    that wait for a heartbeat notice; `at_start` says the same of the branches in `daemon`. `finding`: it passes, and
+    `slug` is what the report says of it. `stale_record` leaves `difyoff.json` as it was; all others bring it into line,
+    so that it is not what gives them away.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Broken:
     make: Callable[[Files], Files]
     audit: frozenset[Branch] = NONE
     daemon: frozenset[Branch] = NONE
+    at_start: bool = False
     starts: bool = True
     finding: bool = False
     stale_record: bool = False
@@ -60,8 +62,11 @@ class Broken:
 
     def is_ready(self, release: Release, branch: Branch | None) -> bool:
         """Say whether the daemon's own code makes this package ready; None is a release that finds no file to read."""
-        installs = branch is not None and branch not in self.daemon
-        return installs and (self.starts or not release.waits_for_heartbeat)
+        if branch is None:
+            return False
+        if branch in self.daemon:
+            return self.at_start and not release.waits_for_heartbeat
+        return self.starts or not release.waits_for_heartbeat
 
     def is_refused_by_audit(self, branch: Branch | None) -> bool:
         """Say whether the audit refuses it for this branch."""
@@ -399,6 +404,8 @@ SHELF: Final = (
         make=_append("pyproject.toml", "\n[tool.uv.pip]\nsystem = true\n"),
         audit=REQUIREMENTS,
         daemon=REQUIREMENTS,
+        at_start=True,
+        why="all goes into another Python; daemons up to 0.4.1 do not wait until the plugin misses it",
     ),
     Broken(
         name="configuration-redirects-uv-toml",
