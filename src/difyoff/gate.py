@@ -7,7 +7,7 @@ from typing import Final, Literal
 from difyoff import __version__
 from difyoff.documents import write_atomically
 from difyoff.verification import VerifyView
-from difypkg.daemons import Release
+from difypkg.daemons import Release, Settings
 from repack.events import Event, Listener, Opened
 from repack.options import Options, package_name
 from verify.api import VerifyOptions, verify
@@ -42,7 +42,12 @@ class VerifyingGate:
         self._options = options
         self._quiet = quiet
         self._verify_options = VerifyOptions(
-            cache=options.cache, index=options.index, version=__version__, backend=backend, releases=releases
+            cache=options.cache,
+            index=options.index,
+            version=__version__,
+            backend=backend,
+            releases=releases,
+            settings=Settings(max_package_size=options.max_size),
         )
 
     def __call__(self, temporary: Path) -> None:

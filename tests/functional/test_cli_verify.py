@@ -118,6 +118,13 @@ def test_of_several_the_worst_counts(good: Path, cache: Path, tmp_path: Path) ->
     assert run.stdout == f"{good}\n"
 
 
+def test_the_sites_limit_decides_on_the_size(good: Path, cache: Path, tmp_path: Path) -> None:
+    assert _verify(good, "--max-size", "50MiB", cwd=tmp_path).code == 0
+    run = _verify(good, "--max-size", "1k", cwd=tmp_path)
+    assert run.code == Exit.NO
+    assert "error[size-limit]" in run.stderr
+
+
 def test_an_unknown_release_is_told_in_the_document(good: Path, cache: Path, tmp_path: Path) -> None:
     run = difyoff("verify", good, "--daemon", "0.0.0.1", "--json", cwd=tmp_path)
     assert run.result["diagnosis"]["slug"] == "unknown-daemon-release"

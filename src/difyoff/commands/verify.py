@@ -11,8 +11,9 @@ import click
 from difyoff import __version__
 from difyoff.console import say, show_error
 from difyoff.documents import SCHEMA_VERSION, to_json, write_atomically
-from difyoff.options import cache_option, common, targets_of
+from difyoff.options import Size, cache_option, common, targets_of
 from difyoff.verification import BACKENDS, VerifyView, chosen_releases, daemon_option, dify_option
+from difypkg.daemons import Settings
 from difypkg.diagnosis import Diagnosis, DifyoffError, Exit, worst
 from uvrun.environment import read_index_settings
 from verify.api import VerifyOptions, verify
@@ -54,6 +55,7 @@ class VerifyDocument:
 @click.option(
     "--arch", type=click.Choice(["amd64", "arm64", "all"]), help="The architecture.  [default: those of the wheels]"
 )
+@click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
 @click.option("--image", help="The image to run in, instead of the release's own.")
 @click.option("--trust-plugin", is_flag=True, help="Start the plugin even where nothing protects this machine from it.")
 @cache_option
@@ -65,6 +67,7 @@ def command(
     dify: tuple[str, ...],
     matrix: bool,
     arch: str | None,
+    max_size: int | None,
     image: str | None,
     trust_plugin: bool,
     cache_dir: Path,
@@ -90,6 +93,7 @@ def command(
         backend=backend,
         releases=releases,
         architectures=tuple(target.architecture for target in targets_of(arch)) if arch else (),
+        settings=Settings(max_package_size=max_size),
         matrix=matrix,
         trust_plugin=trust_plugin,
         image=image,
