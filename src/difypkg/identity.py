@@ -31,7 +31,7 @@ def checksum(digests: Mapping[str, bytes]) -> str:
     """Return the package checksum from each file's path and SHA-256 digest (32 bytes).
 
     SHA-256 over SHA-256(path) followed by SHA-256(content), paths in byte order, in every release the same:
-    pkg/plugin_packager/decoder/checksum.go. Order in the archive, compression, times and the signature comment do not count.
+    pkg/plugin_packager/decoder/checksum.go. Order, compression, times and the signature comment do not count.
     """
     total = hashlib.sha256()
     for key in sorted(path.encode() for path in digests):
