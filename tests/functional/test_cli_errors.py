@@ -8,7 +8,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from kit.documents import check_document
 from kit.index import Index, serve
 from kit.packages import standard_set
 from kit.plugins import PYPROJECT, pack, skeleton, write_plugin
-from kit.wheels import sdist, wheel
+from kit.wheels import core_metadata, sdist, wheel
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,7 @@ def index() -> Iterator[Index]:
         served.distributions += [
             sdist("nocompiler", "1.0.0", backend=f'def build_wheel(*args):\n    raise SystemExit("{gcc}")\n'),
             wheel("pointer", "1.0.0", requires=[f"sixfold @ {url}"]),
+            replace(wheel("liar", "1.0.0", requires=["idna==1"]), metadata=core_metadata("liar", "1.0.0")),
         ]
         yield served
 
@@ -259,6 +260,12 @@ def test_requirements_that_cannot_be_had(
 
     assert slug_of(build(plugin)) == slug
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_wheel_that_wants_something_else_than_its_index_says(build: Callable[..., Run], tmp_path: Path) -> None:
+    plugin = write_plugin(tmp_path / "plugin", pyproject=PYPROJECT.replace('",\n]', '", "liar", "idna",\n]', 1))
+
+    assert slug_of(build(plugin)) == "relock-failed"
 
 
 def test_another_package_of_that_name_is_not_replaced(build: Callable[..., Run], tmp_path: Path) -> None:
