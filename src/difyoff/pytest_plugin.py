@@ -135,11 +135,7 @@ def _refuse_shadow() -> None:
     if theirs is None or Path(theirs).resolve() != ours.resolve():
         where = theirs or next(iter(getattr(verify, "__path__", [])), "?")
         sys.modules.pop("verify", None)
-        pytest.fail(
-            f"{where} hides difyoff's package of that name\n"
-            "  fix: rename it, or run pytest with --import-mode=importlib",
-            pytrace=False,
-        )
+        pytest.fail(f"{where} hides difyoff's package of that name\n  fix: rename it", pytrace=False)
 
 
 def _explain(path: Path, report: "VerificationReport") -> Iterator[str]:

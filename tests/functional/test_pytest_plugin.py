@@ -61,7 +61,7 @@ def test_what_is_no_package_fails_with_its_diagnosis(pytester: pytest.Pytester) 
     pytester.makepyfile(_ONE_TEST.format(package="none.difypkg"))
     result = _run(pytester)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["none.difypkg cannot be verified", "error[[]*]: *"])
+    result.stdout.fnmatch_lines(["none.difypkg*", "error[[]file-not-found]: *"])
 
 
 @pytest.mark.parametrize(("environment", "outcome"), [("", "skipped"), ("true", "failed")])
@@ -129,7 +129,6 @@ def test_a_module_of_the_same_name_is_named(pytester: pytest.Pytester, good: Pat
     result = _run(pytester)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*verify.py hides difyoff's package*"])
-    _run(pytester, "--import-mode=importlib", "--difyoff-daemon", _DAEMON).assert_outcomes(passed=1)
 
 
 def test_it_runs_under_xdist(pytester: pytest.Pytester, good: Path) -> None:
