@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from difyoff import __version__
 from difyoff.documents import write_atomically
-from difyoff.verification import VerifyView
+from difyoff.verification import NotPublishedError, VerifyView
 from difypkg.daemons import Release, Settings
 from repack.events import Event, Listener, Opened
 from repack.options import Options, package_name
@@ -14,16 +14,6 @@ from verify.api import VerifyOptions, verify
 from verify.report import Verdict, VerificationReport, to_json
 
 _ASIDE: Final[dict[Verdict, str]] = {"failed": ".rejected", "error": ".unverified", "not-verified": ".unverified"}
-
-
-class NotPublishedError(Exception):
-    """A package did not pass; `aside` is where it lies, with its report beside it."""
-
-    def __init__(self, report: VerificationReport, aside: Path | None) -> None:
-        what = "the package is refused" if report.verdict == "failed" else "the package could not be verified"
-        super().__init__(f"{what}; it lies in {aside or report.package}")
-        self.report = report
-        self.aside = aside
 
 
 class VerifyingGate:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -55,6 +56,16 @@ def chosen_releases(daemon: Sequence[str], dify: Sequence[str]) -> tuple[Release
     """Return the releases that `--daemon` and `--dify` name. Raises `DifyoffError` (`unknown-daemon-release`)."""
     named = (*map(daemons.release, daemon), *map(daemons.release_for_dify, dify))
     return tuple(dict.fromkeys(named))
+
+
+class NotPublishedError(Exception):
+    """A package did not pass; `aside` is where it lies, with its report beside it."""
+
+    def __init__(self, report: "VerificationReport", aside: Path | None) -> None:
+        what = "the package is refused" if report.verdict == "failed" else "the package could not be verified"
+        super().__init__(f"{what}; it lies in {aside or report.package}")
+        self.report = report
+        self.aside = aside
 
 
 class VerifyView:

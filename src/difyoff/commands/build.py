@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -19,16 +19,26 @@ from difyoff.documents import (
     to_json,
     write_atomically,
 )
-from difyoff.gate import NotPublishedError, VerifyingGate
 from difyoff.options import Size, arch_option, cache_option, common, targets_of
 from difyoff.progress import BuildView
-from difyoff.verification import VerifyCommand, chosen_releases, daemon_option, dify_option, verify_option
+from difyoff.verification import (
+    NotPublishedError,
+    VerifyCommand,
+    chosen_releases,
+    daemon_option,
+    dify_option,
+    verify_option,
+)
 from difypkg import daemons
+from difypkg.daemons import Release
 from difypkg.diagnosis import DifyoffError, Exit, worst
 from repack.api import build
 from repack.options import Options
 from repack.package import OfflinePackage
 from uvrun.environment import read_index_settings
+
+if TYPE_CHECKING:
+    from difyoff.gate import VerifyingGate
 
 
 @click.command("build", cls=VerifyCommand)
@@ -88,7 +98,7 @@ def command(
     )
     results = []
     for plugin in plugins:
-        gate = VerifyingGate(options, verify_backend, releases, quiet=quiet) if verify_backend else None
+        gate = _gate(options, verify_backend, releases, quiet=quiet) if verify_backend else None
         results.append(_build_one(plugin, options, gate, quiet=quiet))
         if results[-1].package is not None and not as_json:
             click.echo(results[-1].package.path)
@@ -101,7 +111,15 @@ def command(
     return code
 
 
-def _build_one(plugin: Path, options: Options, gate: VerifyingGate | None, *, quiet: bool) -> BuildResult:
+def _gate(
+    options: Options, backend: Literal["local", "docker"], releases: tuple[Release, ...], *, quiet: bool
+) -> "VerifyingGate":
+    from difyoff.gate import VerifyingGate  # with it comes the whole verifier, which a mere build does without
+
+    return VerifyingGate(options, backend, releases, quiet=quiet)
+
+
+def _build_one(plugin: Path, options: Options, gate: "VerifyingGate | None", *, quiet: bool) -> BuildResult:
     try:
         with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
             built = build(plugin, options, listen=gate.listening(view) if gate else view, gate=gate)
