@@ -55,12 +55,13 @@ def build_wheel(
     plugin: Plugin,
     store: WheelStore,
     sha256: str | None,
+    direct: bool,
     tools: Tools,
 ) -> Wheel:
     """Build the wheel of a distribution, or take it from the cache under the key of its inputs.
 
-    `sha256` is that of a fetched source archive. Raises `DifyoffError`: `source-build-failed`, `no-compiler`,
-    `cannot-build-for-target`, `git-source-unreachable`.
+    `sha256` is that of a fetched source archive, `direct` is the wheel's. Raises `DifyoffError`: `source-build-failed`,
+    `no-compiler`, `cannot-build-for-target`, `git-source-unreachable`.
     """
     folder = tools.folder(f"build-{name}")
     if isinstance(source, ArchiveSource):
@@ -103,7 +104,7 @@ def build_wheel(
         size=known["size"],
         origin=origin,
         architectures=architectures,
-        direct=not isinstance(source, ArchiveSource) or name != distribution,
+        direct=direct,
         built=BuildRecord(
             source=inputs.source,
             python=inputs.python,

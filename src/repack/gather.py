@@ -71,6 +71,7 @@ def own_wheel(plugin: Plugin, targets: Sequence[Target], store: WheelStore, tool
         plugin=plugin,
         store=store,
         sha256=None,
+        direct=False,
         tools=tools,
     )
     at_root = {path.partition("/")[0].removesuffix(".py") for path in plugin.files}
@@ -104,7 +105,16 @@ def _wheel(
     source = pin.source
     if not isinstance(source, WheelSource):
         sha256 = fetched.sha256 if fetched else None
-        wheel = build_wheel(pin.name, source, pin.architectures, plugin=plugin, store=store, sha256=sha256, tools=tools)
+        wheel = build_wheel(
+            pin.name,
+            source,
+            pin.architectures,
+            plugin=plugin,
+            store=store,
+            sha256=sha256,
+            direct=pin.direct,
+            tools=tools,
+        )
         listen(Stage(name="built", text=f"{wheel.filename} from source"))
         return wheel
     assert fetched is not None

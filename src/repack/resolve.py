@@ -315,6 +315,8 @@ def _check(outcome: Outcome, what: str) -> None:
             "git-source-unreachable",
             "Check that git is installed and that the repository can be reached from here.",
         )
+    elif "URL dependencies must be expressed as direct requirements" in " ".join(outcome.stderr.split()):
+        slug, hint = "transitive-direct-reference", "Name the reference among the plugin's own dependencies."
     elif _unreachable(outcome):
         slug, hint = (
             "index-unreachable",

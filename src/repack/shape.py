@@ -177,9 +177,10 @@ def _lock(
 
 def _reference_overrides(wheels: Sequence[Wheel], store: WheelStore) -> list[str]:
     """Return the overrides that lead references by URL, in wheels' own metadata, to the bundled wheels."""
-    versions = {wheel.name: wheel.version for wheel in wheels}
-    referred = {name for wheel in wheels if wheel.direct for name in direct_requirements(store.path(wheel.sha256))}
-    return [f"{name}=={versions[name]}" for name in sorted(referred & versions.keys())]
+    # uv lets metadata refer by URL only to what the plugin itself does: without that, no wheel need be read.
+    direct = {wheel.name: wheel.version for wheel in wheels if wheel.direct}
+    referred = {name for wheel in wheels if direct for name in direct_requirements(store.path(wheel.sha256))}
+    return [f"{name}=={direct[name]}" for name in sorted(referred & direct.keys())]
 
 
 def _refuse_direct_requirements(wheels: Sequence[Wheel], store: WheelStore) -> None:

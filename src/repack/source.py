@@ -161,7 +161,7 @@ def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, SourceFile], 
     patterns = _ignore_patterns(root)
     files: dict[str, SourceFile] = {}
     left_out: dict[str, list[str]] = {}
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=_unreadable):
         here = PurePosixPath(*map(_utf8, Path(folder).relative_to(root).parts))
         kept = []
         for name in sorted(folders):
@@ -184,6 +184,16 @@ def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, SourceFile], 
             file = Path(folder, name)
             files[str(path)] = SourceFile(size=file.stat().st_size, chunks=partial(file_chunks, file))
     return dict(sorted(files.items())), tuple(_left_out_findings(left_out))
+
+
+def _unreadable(error: OSError) -> None:
+    raise DifyoffError(
+        Diagnosis(
+            slug="file-not-readable",
+            message=f"{error.filename} cannot be read: {error.strerror}",
+            hint="Check its owner and permissions, or name it in .difyignore.",
+        )
+    )
 
 
 def _utf8(name: str) -> str:

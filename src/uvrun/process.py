@@ -9,6 +9,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -106,12 +107,19 @@ class _Capture:
         self._dropped += excess
 
 
-def run(command: Command, *, on_line: Callable[[str], None] | None = None, limit: int = 8 << 20) -> Outcome:
+def run(
+    command: Command,
+    *,
+    on_line: Callable[[str], None] | None = None,
+    limit: int = 8 << 20,
+    cancel: threading.Event | None = None,
+) -> Outcome:
     """Run a command to its end.
 
     `on_line` gets every line of stdout and stderr as it comes. At most `limit` bytes of each stream are kept, head and
     tail. The child's whole group is ended when it stops, when a time limit passes, and on any exception, Ctrl-C
-    included. Raises `DifyoffError` (`command-not-started`) when there is no such program or it cannot be run.
+    included. Once `cancel` is set, which another thread does, it is as if Ctrl-C had reached this one. Raises
+    `DifyoffError` (`command-not-started`) when there is no such program or it cannot be run.
     """
     started = heard = monotonic()
     stopped: Literal["timeout", "silence"] | None = None
@@ -120,6 +128,7 @@ def run(command: Command, *, on_line: Callable[[str], None] | None = None, limit
         sinks = {process.stdout: (stdout, _Lines()), process.stderr: (stderr, _Lines())}
         for stream, data in _output(process):
             now = monotonic()
+            _raise_if(cancel)
             if stream is not None:
                 heard = now
                 capture, lines = sinks[stream]
@@ -145,8 +154,9 @@ def run(command: Command, *, on_line: Callable[[str], None] | None = None, limit
 class Running:
     """A child that runs on while we listen to it; its stdin is a pipe that stays open."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], cancel: threading.Event | None = None) -> None:
         self._process = process
+        self._cancel = cancel
         self._output = _output(process)
         self._lines = _Lines()
         self._read: deque[str] = deque()  # a caller that stops listening finds the rest of what was read here
@@ -164,11 +174,13 @@ class Running:
     def lines(self, *, timeout: float) -> Iterator[str]:
         """Yield the lines of stdout until the child ends.
 
-        Raises `TimeoutError` once `timeout` seconds have passed since the first line was asked for.
+        Raises `TimeoutError` once `timeout` seconds have passed since the first line was asked for, and
+        `KeyboardInterrupt` once `cancel` is set.
         """
         deadline = monotonic() + timeout
         yield from self._waiting()
         for stream, data in self._output:
+            _raise_if(self._cancel)
             if stream is self._process.stdout:
                 self._read.extend(self._lines.feed(data))
                 yield from self._waiting()
@@ -183,13 +195,18 @@ class Running:
 
 
 @contextmanager
-def start(command: Command) -> Iterator[Running]:
+def start(command: Command, *, cancel: threading.Event | None = None) -> Iterator[Running]:
     """Start a long-lived child and end its whole group on leaving; the command's time limits are not looked at.
 
     Raises `DifyoffError` (`command-not-started`) when there is no such program or it cannot be run.
     """
     with _spawn(command, stdin=subprocess.PIPE) as process:
-        yield Running(process)
+        yield Running(process, cancel)
+
+
+def _raise_if(cancel: threading.Event | None) -> None:
+    if cancel is not None and cancel.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -68,9 +68,7 @@ class LocalSandbox:
 
     def run(self, step: Step) -> Outcome:
         """Run a step. Raises `DifyoffError` (`isolation-unavailable`) when the isolation is refused after all."""
-        if self.stopped.is_set():
-            raise KeyboardInterrupt
-        outcome = run(replace(self._command(step), timeout=step.total, silence=step.silence))
+        outcome = run(replace(self._command(step), timeout=step.total, silence=step.silence), cancel=self.stopped)
         if outcome.code == _NOT_RUN:
             raise DifyoffError(_unavailable((f"{self.isolation.name}: {outcome.stderr.strip()}",)))
         return outcome
@@ -78,7 +76,7 @@ class LocalSandbox:
     @contextmanager
     def start(self, step: Step) -> Iterator[Running]:
         """Start a plugin."""
-        with start(self._command(step)) as running:
+        with start(self._command(step), cancel=self.stopped) as running:
             yield running
 
     def look(self, cache: PurePath) -> State:

@@ -4,6 +4,7 @@ import os
 import select
 import shlex
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,25 @@ def test_an_exception_ends_the_whole_group(witness: Witness) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(shell(f"{witness.holder} & sleep 0.3; echo line; wait"), on_line=interrupt)
+
+    assert witness.sees_the_end()
+
+
+def test_another_thread_cancels(witness: Witness) -> None:
+    cancel = threading.Event()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(shell(f"echo line; {witness.holder}"), on_line=lambda _: cancel.set(), cancel=cancel)
+
+    assert witness.sees_the_end()
+
+
+def test_listening_is_cancelled_too(witness: Witness) -> None:
+    cancel = threading.Event()
+
+    with start(shell(f"echo line; {witness.holder}"), cancel=cancel) as running, pytest.raises(KeyboardInterrupt):
+        for _ in running.lines(timeout=60):
+            cancel.set()
 
     assert witness.sees_the_end()
 
