@@ -6,7 +6,9 @@ run in, instead of the stand-in that is made here.
 
 import contextlib
 import fcntl
+import gc
 import os
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -29,12 +31,16 @@ _INDEX = read_index_settings(dict(os.environ))  # the user's own, before a test 
 @cache
 def obstacle() -> str | None:
     """Return why there is no engine, None where one answers."""
-    try:
-        with contextlib.closing(docker.from_env(timeout=10)) as client:
-            client.ping()
-    except DockerException as error:
-        return f"no Docker engine: {error}"
-    return None
+    reason = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # docker-py forgets the socket that did not answer
+        try:
+            with contextlib.closing(docker.from_env(timeout=10)) as client:
+                client.ping()
+        except DockerException as error:
+            reason = f"no Docker engine: {error}"
+        gc.collect()
+    return reason
 
 
 def need_engine() -> None:
