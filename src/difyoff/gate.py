@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from difyoff import __version__
 from difyoff.documents import write_atomically
-from difyoff.verification import NotPublishedError, VerifyView
+from difyoff.verification import ImageChoice, NotPublishedError, VerifyView
 from difypkg.daemons import Release, Settings
 from repack.events import Event, Listener, Opened
 from repack.options import Options, package_name
@@ -25,6 +25,7 @@ class VerifyingGate:
         backend: Literal["local", "docker"],
         releases: tuple[Release, ...],
         *,
+        image: ImageChoice,
         quiet: bool,
     ) -> None:
         self.report: VerificationReport | None = None
@@ -38,6 +39,9 @@ class VerifyingGate:
             backend=backend,
             releases=releases,
             settings=Settings(max_package_size=options.max_size),
+            image=image.reference,
+            pull=image.pull,
+            platform=image.platform,
         )
 
     def __call__(self, temporary: Path) -> None:

@@ -1,9 +1,9 @@
 """Verification as the command line has it: what is asked for, how it is shown, and its part of the JSON."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
@@ -32,6 +32,30 @@ daemon_option = click.option(
 dify_option = click.option(
     "--dify", "dify", multiple=True, metavar="VERSION", help="The daemon release that this version of Dify ships."
 )
+
+image_option = click.option(
+    "--image", metavar="REF", help="Use this image, by tag, digest or id, in place of the daemon release's own."
+)
+pull_option = click.option(
+    "--pull",
+    type=click.Choice(["never", "missing", "always"]),
+    default="missing",
+    show_default=True,
+    help="When to get the image from its registry.",
+)
+platform_option = click.option(
+    "--platform", metavar="OS/ARCH", help="The image's platform in Docker's words, such as linux/arm64."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageChoice:
+    """The container image that options name: its reference, when to pull it, its platform in Docker's words."""
+
+    reference: str | None
+    pull: Literal["never", "missing", "always"]
+    platform: str | None
+
 
 verify_option = click.option(
     "--verify",

@@ -45,8 +45,9 @@ class VerifyOptions:
     """How to verify.
 
     Without `releases` each install branch of all of them is run; without `architectures` those of the native wheels.
-    `version` is difyoff's own, `image` the container image in place of the release's. `isolation` is for tests: None
-    takes the strongest that holds.
+    `version` is difyoff's own. `image` is the container image in place of the release's: the release that its tag names
+    is the one, then. `pull` says when to ask a registry, `platform` is Docker's word (`linux/arm64`). `isolation` is
+    for tests: None takes the strongest that holds.
     """
 
     cache: Path
@@ -59,6 +60,8 @@ class VerifyOptions:
     matrix: bool = False
     trust_plugin: bool = False
     image: str | None = None
+    pull: Literal["never", "missing", "always"] = "missing"
+    platform: str | None = None
     isolation: Isolation | None = None
 
 
@@ -85,7 +88,7 @@ def verify(
             extracted.digests,
             backend=options.backend,
             architectures=options.architectures or architectures_of(extracted.wheels),
-            chosen=options.releases,
+            chosen=options.releases or _release_of_image(options),
             settings=options.settings,
             matrix=options.matrix,
         )
@@ -120,6 +123,15 @@ def _audit(package: Path, options: VerifyOptions, listen: Listener) -> tuple[Sce
     return (report,)
 
 
+def _release_of_image(options: VerifyOptions) -> tuple[Release, ...]:
+    if options.backend != "docker" or options.image is None:
+        return ()
+    from verify.docker.backend import release_of
+
+    release = release_of(options.image)
+    return () if release is None else (release,)
+
+
 def _run(
     package: ExtractedPackage,
     scenarios: Sequence[Scenario],
@@ -131,7 +143,11 @@ def _run(
     if options.backend == "docker":
         from verify.docker.backend import DockerOptions, verify_docker
 
-        return verify_docker(package, scenarios, DockerOptions(image=options.image, on_report=listen))
+        return verify_docker(
+            package,
+            scenarios,
+            DockerOptions(image=options.image, pull=options.pull, platform=options.platform, on_report=listen),
+        )
     return verify_local(
         package,
         scenarios,

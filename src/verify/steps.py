@@ -75,17 +75,23 @@ class StepsResult:
 
 
 def run_steps(
-    sandbox: Sandbox, package: ExtractedPackage, scenario: Scenario, *, distrusted: str | None
+    sandbox: Sandbox,
+    package: ExtractedPackage,
+    scenario: Scenario,
+    *,
+    distrusted: str | None,
+    target: Target | None = None,
 ) -> StepsResult:
     """Run a scenario's steps and judge them.
 
-    `distrusted` is the reason for not starting the plugin, None where it may be started.
+    `distrusted` is the reason for not starting the plugin, None where it may be started. `target` is what the package
+    is judged by, where it is known better than by the architecture's preset.
     """
     planned = plan(scenario.release, scenario.settings, package.digests, sandbox.layout)
     if planned.branch is None:
         failure = judge.no_dependency_file(planned.release)
         return StepsResult(branch=None, checks=(Check(name="install", status="failed", diagnosis=failure),))
-    run = _Run(sandbox, package, scenario, planned, TARGETS[scenario.architecture], distrusted)
+    run = _Run(sandbox, package, scenario, planned, target or TARGETS[scenario.architecture], distrusted)
     checks = tuple(run.checks())
     return StepsResult(branch=planned.branch, command=run.install.argv, checks=checks, findings=tuple(run.findings))
 

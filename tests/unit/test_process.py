@@ -146,9 +146,12 @@ def test_another_thread_cancels(witness: Witness) -> None:
 def test_listening_is_cancelled_too(witness: Witness) -> None:
     cancel = threading.Event()
 
-    with start(shell(f"echo line; {witness.holder}"), cancel=cancel) as running, pytest.raises(KeyboardInterrupt):
-        for _ in running.lines(timeout=60):
-            cancel.set()
+    with start(shell(f"echo line; {witness.holder}"), cancel=cancel) as running:
+        lines = running.lines(timeout=60)
+        next(lines)
+        cancel.set()
+        with pytest.raises(KeyboardInterrupt):
+            next(lines)
 
     assert witness.sees_the_end()
 

@@ -21,12 +21,17 @@ from difyoff.documents import (
 )
 from difyoff.options import Size, arch_option, cache_option, common, targets_of
 from difyoff.progress import BuildView
+from difyoff.targets import read_target
 from difyoff.verification import (
+    ImageChoice,
     NotPublishedError,
     VerifyCommand,
     chosen_releases,
     daemon_option,
     dify_option,
+    image_option,
+    platform_option,
+    pull_option,
     verify_option,
 )
 from difypkg import daemons
@@ -54,7 +59,16 @@ if TYPE_CHECKING:
 @verify_option
 @daemon_option
 @dify_option
+@image_option
+@pull_option
+@platform_option
 @arch_option
+@click.option(
+    "--target",
+    "target_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A target file that `target probe` saved, in place of --arch.",
+)
 @click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
 @click.option("--index-url", help="Fetch every file from this index, whatever the plugin's lock names.")
 @click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
@@ -68,7 +82,11 @@ def command(
     verify_backend: Literal["local", "docker"] | None,
     daemon: tuple[str, ...],
     dify: tuple[str, ...],
+    image: str | None,
+    pull: Literal["never", "missing", "always"],
+    platform: str | None,
     arch: str,
+    target_file: Path | None,
     max_size: int | None,
     index_url: str | None,
     suffix: str,
@@ -85,7 +103,7 @@ def command(
     """
     releases = chosen_releases(daemon, dify)
     options = Options(
-        targets=targets_of(arch),
+        targets=(read_target(target_file).target,) if target_file else targets_of(arch),
         release=releases[0] if releases else daemons.newest(),
         output=output_dir,
         index=read_index_settings(os.environ, index_url=index_url),
@@ -96,9 +114,10 @@ def command(
         force=force,
         with_env=with_env,
     )
+    chosen = ImageChoice(reference=image, pull=pull, platform=platform)
     results = []
     for plugin in plugins:
-        gate = _gate(options, verify_backend, releases, quiet=quiet) if verify_backend else None
+        gate = _gate(options, verify_backend, releases, image=chosen, quiet=quiet) if verify_backend else None
         results.append(_build_one(plugin, options, gate, quiet=quiet))
         if results[-1].package is not None and not as_json:
             click.echo(results[-1].package.path)
@@ -112,11 +131,16 @@ def command(
 
 
 def _gate(
-    options: Options, backend: Literal["local", "docker"], releases: tuple[Release, ...], *, quiet: bool
+    options: Options,
+    backend: Literal["local", "docker"],
+    releases: tuple[Release, ...],
+    *,
+    image: ImageChoice,
+    quiet: bool,
 ) -> "VerifyingGate":
     from difyoff.gate import VerifyingGate  # with it comes the whole verifier, which a mere build does without
 
-    return VerifyingGate(options, backend, releases, quiet=quiet)
+    return VerifyingGate(options, backend, releases, image=image, quiet=quiet)
 
 
 def _build_one(plugin: Path, options: Options, gate: "VerifyingGate | None", *, quiet: bool) -> BuildResult:

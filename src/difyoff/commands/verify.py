@@ -12,7 +12,16 @@ from difyoff import __version__
 from difyoff.console import say, show_error
 from difyoff.documents import SCHEMA_VERSION, to_json, write_atomically
 from difyoff.options import Size, cache_option, common, targets_of
-from difyoff.verification import BACKENDS, VerifyView, chosen_releases, daemon_option, dify_option
+from difyoff.verification import (
+    BACKENDS,
+    VerifyView,
+    chosen_releases,
+    daemon_option,
+    dify_option,
+    image_option,
+    platform_option,
+    pull_option,
+)
 from difypkg.daemons import Settings
 from difypkg.diagnosis import Diagnosis, DifyoffError, Exit, worst
 from uvrun.environment import read_index_settings
@@ -56,7 +65,9 @@ class VerifyDocument:
     "--arch", type=click.Choice(["amd64", "arm64", "all"]), help="The architecture.  [default: those of the wheels]"
 )
 @click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
-@click.option("--image", help="The image to run in, instead of the release's own.")
+@image_option
+@pull_option
+@platform_option
 @click.option("--trust-plugin", is_flag=True, help="Start the plugin even where nothing protects this machine from it.")
 @cache_option
 @common
@@ -69,6 +80,8 @@ def command(
     arch: str | None,
     max_size: int | None,
     image: str | None,
+    pull: Literal["never", "missing", "always"],
+    platform: str | None,
     trust_plugin: bool,
     cache_dir: Path,
     as_json: bool,
@@ -97,6 +110,8 @@ def command(
         matrix=matrix,
         trust_plugin=trust_plugin,
         image=image,
+        pull=pull,
+        platform=platform,
     )
     results: list[VerifyResult] = []
     for package in packages:

@@ -8,13 +8,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.models.images import Image
 from requests.exceptions import RequestException
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.docker_client import DockerClient
 
-import docker
 from difypkg.diagnosis import Diagnosis, DifyoffError
 
 Pull = Literal["never", "missing", "always"]
