@@ -1,6 +1,7 @@
 """The command group. Commands are imported when they run, so that `--help` stays quick."""
 
 import errno
+import os
 import sys
 import tempfile
 import traceback
@@ -72,6 +73,7 @@ def run(arguments: Sequence[str]) -> Exit | int:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             return _our_bug(error)
+        _forget_stdout()
         click.echo("error[disk-full]: the output cannot be written: its disk is full", err=True)
         return Exit.MACHINE
     except Exception as error:
@@ -88,6 +90,11 @@ def _print_failure(arguments: Sequence[str], diagnosis: Diagnosis, code: Exit) -
     command = next((word for word in arguments if word in _COMMANDS), "")
     result = FailureResult(exit_code=code, diagnosis=diagnosis)
     click.echo(to_json(FailureDocument(command=command, exit_code=code, results=(result,))))
+
+
+def _forget_stdout() -> None:
+    # What is still buffered would fail again as the interpreter ends, and take our exit code with it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _our_bug(error: Exception) -> Exit:

@@ -23,10 +23,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import docker
 import platformdirs
 from docker.errors import ImageNotFound
 
-import docker
 from difypkg.daemons import release as daemon_release
 from uvrun.environment import IndexSettings, read_index_settings
 from uvrun.interpreters import Python, find_python

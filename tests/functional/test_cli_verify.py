@@ -229,3 +229,13 @@ def test_a_log_that_is_not_there(tmp_path: Path) -> None:
     assert run.code != 0
     assert "Traceback" not in run.stderr
     assert run.document["exit_code"] == run.code
+
+
+def test_a_daemon_newer_than_this_difyoff_is_taken_for_the_newest_and_said_so(
+    good: Path, lock_uv: Path, tmp_path: Path
+) -> None:
+    cache = _knowing(lock_uv, tmp_path / "cache")
+    run = difyoff("verify", good, "--daemon", "99.0.0", "--cache-dir", cache, "--json", cwd=tmp_path)
+
+    assert run.code == 0
+    assert [finding["slug"] for finding in run.result["report"]["findings"]] == ["newer-daemon"]

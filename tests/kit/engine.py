@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
+import docker
 import platformdirs
 import pytest
 from docker.errors import DockerException
 
-import docker
 from daemon_image.stand_in import stand_in
 from uvrun.environment import read_index_settings
 

@@ -231,3 +231,20 @@ def test_encodings_that_only_the_image_has_are_no_failure() -> None:
 def test_an_old_sdk_is_patched_by_the_daemon_alone(locked: ExtractedPackage, version: str, status: list[str]) -> None:
     state = _state(locked, distributions={"dify-plugin": "0.1.0"})
     assert [check.status for check in judge.sdk_patch(state, release(version))] == status
+
+
+def test_a_plugin_that_does_not_compile_is_refused_where_the_daemon_stops() -> None:
+    layout = Layout(plugin=Path("p"), working_path=Path(), uv=Path("uv"), path="")
+    failed = Outcome(code=1, stdout="*** Error compiling './main.py'...\n", stderr="", seconds=0.1)
+
+    def compiled(version: str) -> tuple[str, str | None]:
+        step = next(
+            step
+            for step in plan(release(version), Settings(), ["requirements.txt"], layout).steps
+            if step.kind == "compile"
+        )
+        check = judge.compiled(failed, step)
+        return check.status, check.diagnosis.slug if check.diagnosis else None
+
+    assert compiled("0.0.4") == ("failed", "plugin-does-not-compile")
+    assert compiled("0.0.6") == ("passed", None)
