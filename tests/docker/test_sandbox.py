@@ -322,7 +322,7 @@ def test_an_image_that_is_absent_is_not_pulled(daemon_image: str, tmp_path: Path
 
 def test_an_image_that_no_registry_gives_is_told(daemon_image: str, tmp_path: Path) -> None:
     done = difyoff("target", "probe", "--pull=always", "image.example/none:1", cwd=tmp_path)
-    assert done.code == 5
+    assert done.code == 6
     assert "error[image-not-pulled]" in done.stderr
 
 
