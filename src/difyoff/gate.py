@@ -8,8 +8,7 @@ from difyoff import __version__
 from difyoff.documents import write_atomically
 from difyoff.verification import ImageChoice, NotPublishedError, VerifyView
 from difypkg.daemons import Release, Settings
-from repack.events import Event, Listener, Opened
-from repack.options import Options, package_name
+from repack.options import Options
 from verify.api import VerifyOptions, verify
 from verify.report import Verdict, VerificationReport, to_json
 
@@ -29,8 +28,6 @@ class VerifyingGate:
         quiet: bool,
     ) -> None:
         self.report: VerificationReport | None = None
-        self._path = Path()
-        self._options = options
         self._quiet = quiet
         self._verify_options = VerifyOptions(
             cache=options.cache,
@@ -44,15 +41,15 @@ class VerifyingGate:
             platform=image.platform,
         )
 
-    def __call__(self, temporary: Path) -> None:
+    def __call__(self, temporary: Path, path: Path) -> None:
         """Let a finished package pass or, under a name that no `*.difypkg` finds, lay it aside with its report.
 
         Raises `NotPublishedError`.
         """
-        self.report = self._verify(temporary, self._path)
+        self.report = self._verify(temporary, path)
         if self.report.verdict == "passed":
             return
-        aside = self._path.with_name(self._path.name + _ASIDE[self.report.verdict])
+        aside = path.with_name(path.name + _ASIDE[self.report.verdict])
         temporary.replace(aside)
         write_atomically(aside.with_name(f"{aside.name}.json"), to_json(self.report))
         raise NotPublishedError(self.report, aside)
@@ -62,16 +59,6 @@ class VerifyingGate:
         self.report = self._verify(package, package)
         if self.report.verdict != "passed":
             raise NotPublishedError(self.report, None)
-
-    def listening(self, listen: Listener) -> Listener:
-        """Return a listener that passes every event on and learns here what the package will be called."""
-
-        def hear(event: Event) -> None:
-            if isinstance(event, Opened):
-                self._path = self._options.output / package_name(event.identity, self._options)
-            listen(event)
-
-        return hear
 
     def _verify(self, package: Path, path: Path) -> VerificationReport:
         view = VerifyView(quiet=self._quiet)

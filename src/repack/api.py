@@ -20,8 +20,8 @@ from repack.store import WheelStore
 from repack.tools import Tools, find_tools
 from repack.wheels import wheel_record
 
-Gate: TypeAlias = Callable[[Path], None]
-"""Called with the finished package under its temporary name; raises to keep it from being published."""
+Gate: TypeAlias = Callable[[Path, Path], None]
+"""Called with the finished package under its temporary name, and its final one; raises to keep it from getting that."""
 
 
 def build(location: Path, options: Options, *, listen: Listener = silent, gate: Gate | None = None) -> OfflinePackage:
@@ -67,7 +67,7 @@ def _build(plugin: Plugin, options: Options, tools: Tools, listen: Listener, gat
     with temporary_name(path) as temporary:
         packed = write_package(temporary, shaped, records, dump_record(record), plugin.manifest)
         if gate is not None:
-            gate(temporary)
+            gate(temporary, path)
         written = publish(temporary, path, force=options.force)
     listen(Stage(name="packed", text=path.name if written else f"{path.name} (up to date)"))
     return describe(

@@ -146,7 +146,7 @@ def _gate(
 def _build_one(plugin: Path, options: Options, gate: "VerifyingGate | None", *, quiet: bool) -> BuildResult:
     try:
         with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
-            built = build(plugin, options, listen=gate.listening(view) if gate else view, gate=gate)
+            built = build(plugin, options, listen=view, gate=gate)
             if gate is not None and gate.report is None:
                 gate.check(built.package.path)
             for finding in built.findings:
