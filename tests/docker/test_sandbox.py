@@ -18,16 +18,16 @@ from difypkg.daemons import Step
 from difypkg.diagnosis import DifyoffError
 from kit import engine
 from kit.cli import difyoff
+from uvrun.engine import DaemonImage, connect, find_image
+from uvrun.leftovers import RUN, labels, remove_leftovers
 from verify.docker import sandbox
-from verify.docker.engine import DaemonImage, connect, find_image
-from verify.docker.leftovers import RUN, labels, remove_leftovers
 from verify.docker.sandbox import DaemonSandbox
 from verify.extract import extract
 
 _LIFE = 300
 _ENTER = """\
 import sys
-from verify.docker.engine import connect, find_image
+from uvrun.engine import connect, find_image
 from verify.docker.sandbox import DaemonSandbox
 with connect() as client:
     image = find_image(client, sys.argv[1], pull="never", platform=None)

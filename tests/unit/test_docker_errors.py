@@ -4,7 +4,7 @@ import pytest
 from docker.errors import APIError, DockerException
 
 from difypkg.diagnosis import DifyoffError
-from verify.docker.engine import told
+from uvrun.engine import told
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def gc(cache_dir: Path) -> int:
     """Remove what killed runs left behind: partial downloads and containers. Nothing of a living run is touched."""
     freed = WheelStore(cache_dir.expanduser().absolute() / "wheels").clean()
     click.echo(f"removed {human_size(freed)} of partial downloads")
-    from verify.docker.leftovers import remove_leftovers
+    from uvrun.leftovers import remove_leftovers
 
     try:
         removed = remove_leftovers()

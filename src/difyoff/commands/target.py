@@ -12,7 +12,7 @@ from difypkg.diagnosis import Exit
 from difypkg.target import TARGETS
 
 if TYPE_CHECKING:
-    from verify.docker.engine import Pull
+    from uvrun.engine import Pull
 
 
 @click.group("target")

@@ -1,1 +1,1 @@
-"""The docker backend: the daemon's steps in its own image, without a network. Only here testcontainers is imported."""
+"""The docker backend: the daemon's steps in its own image, without a network."""

@@ -16,7 +16,7 @@ from difypkg.daemonlog import diagnose_log
 from difypkg.daemons import Release, Settings, Step, release
 from difypkg.diagnosis import Diagnosis, DifyoffError
 from difypkg.target import TARGETS
-from verify.docker.engine import REPOSITORY, DaemonImage, Pull, connect, find_image
+from uvrun.engine import REPOSITORY, DaemonImage, Pull, connect, find_image
 from verify.docker.sandbox import RUNG, DaemonSandbox
 from verify.extract import ExtractedPackage
 from verify.probe import ImageFacts

@@ -27,10 +27,10 @@ from testcontainers.core.container import DockerContainer
 
 from difypkg.daemons import Layout, Step
 from difypkg.diagnosis import Diagnosis, DifyoffError
+from uvrun.engine import DaemonImage, own_testcontainers, told
+from uvrun.leftovers import labels
 from uvrun.process import Outcome
 from verify import look, probe
-from verify.docker.engine import DaemonImage, own_testcontainers, told
-from verify.docker.leftovers import labels
 from verify.extract import ExtractedPackage
 from verify.report import IsolationRecord
 from verify.steps import Machine

@@ -11,7 +11,7 @@ from typing import Final
 
 from docker.errors import APIError
 
-from verify.docker.engine import connect
+from uvrun.engine import connect
 
 RUN: Final = "io.difyoff.run"
 _HOST: Final = "io.difyoff.host"
