@@ -33,13 +33,17 @@ class TargetRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRecord:
-    """How a wheel was built here: the source it was built from and everything that shaped the bytes."""
+    """How a wheel was built here: the source it was built from and everything that shaped the bytes.
+
+    `image` is the digest of the container image that it was built in, None for the builder's own machine.
+    """
 
     source: str
     python: str
     machine: str
     requirements: tuple[str, ...]
     source_date_epoch: int
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ def _build(plugin: Plugin, options: Options, tools: Tools, listen: Listener, gat
     resolution, findings = resolve(plugin, options.targets, tools)
     foretell(plugin, resolution, options, client, listen)
     wheels = gather(plugin, resolution, store, client, tools, listen)
-    own = own_wheel(plugin, options.targets, store, tools)
+    own = own_wheel(plugin, options.targets, store, client, tools)
     if own is not None:
         wheels = tuple(sorted((*wheels, own), key=lambda wheel: wheel.name))
     shaped = shape(plugin, wheels, options.targets, own_wheel=own, store=store, tools=tools)

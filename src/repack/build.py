@@ -1,8 +1,12 @@
-"""Build a wheel where only source exists: on this machine, from pinned requirements, the same bytes each time."""
+"""Build a wheel where only source exists, from pinned requirements, the same bytes each time.
+
+On this machine, or (`build_in_image`) in the daemon's image.
+"""
 
 import hashlib
 import json
 import platform
+import re
 import tarfile
 import tomllib
 import zipfile
@@ -10,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -18,7 +22,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from difypkg.diagnosis import Diagnosis, DifyoffError
 from difypkg.record import BuildRecord
 from difypkg.target import TARGETS, Architecture
-from repack.http import public_url
+from repack.http import Client, public_url
 from repack.resolution import ArchiveSource, FolderSource, GitSource
 from repack.source import Plugin
 from repack.store import WheelStore
@@ -28,15 +32,24 @@ from uvrun.interpreters import find_python
 from uvrun.process import Command, Outcome, run
 from uvrun.redaction import redact
 
+if TYPE_CHECKING:
+    from uvrun.engine import DaemonImage  # with it comes the engine's client, which few builds need
+
 SOURCE_DATE_EPOCH: Final = 315532800
 """1980-01-01, the first moment that a zip file can tell."""
 
+_NO_COMPILER: Final = re.compile(
+    r"command '[^']*(cc|\+\+|clang)[^']*' failed: No such file|No such file or directory: '[^']*(cc|\+\+|clang)'"
+    "|unable to execute|no C compiler"
+)
+# Debug information would hold the path of the scratch folder.
+_ENVIRONMENT: Final = {"SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH), "CFLAGS": "-g0", "CXXFLAGS": "-g0"}
 _LEGACY: Final = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Inputs:
-    """All that decides the bytes of a wheel built here."""
+    """All that decides the bytes of a wheel built here; with `image`, its digest, its own uv builds."""
 
     source: str
     requires: tuple[str, ...]
@@ -45,6 +58,7 @@ class _Inputs:
     machine: str
     source_date_epoch: int
     uv: str
+    image: str | None
 
 
 def build_wheel(
@@ -54,6 +68,7 @@ def build_wheel(
     *,
     plugin: Plugin,
     store: WheelStore,
+    client: Client,
     sha256: str | None,
     direct: bool,
     tools: Tools,
@@ -61,7 +76,8 @@ def build_wheel(
     """Build the wheel of a distribution, or take it from the cache under the key of its inputs.
 
     `sha256` is that of a fetched source archive, `direct` is the wheel's. Raises `DifyoffError`: `source-build-failed`,
-    `no-compiler`, `cannot-build-for-target`, `git-source-unreachable`.
+    `no-compiler`, `cannot-build-for-target`, `git-source-unreachable`, and what fetching build requirements and the
+    engine raise.
     """
     folder = tools.folder(f"build-{name}")
     if isinstance(source, ArchiveSource):
@@ -77,19 +93,21 @@ def build_wheel(
     subdirectory = None if isinstance(source, FolderSource) else source.subdirectory
     tree = tree / subdirectory if subdirectory else tree
     build_system = _build_system(tree)
+    image, machine = _image(tools)
     inputs = _Inputs(
         source=f"{source_id}#{subdirectory}" if subdirectory else source_id,
         requires=tuple(build_system.get("requires", ())),
         constraints=_constraints(build_system.get("requires", ())),
         python="3.12",
-        machine=platform.machine(),
+        machine=machine,
         source_date_epoch=SOURCE_DATE_EPOCH,
         uv=tools.uv.version,
+        image=image.digest if image else None,
     )
     file = tools.cache / "built" / f"{_key(inputs)}.json"
     known = _recall(file, store)
     if known is None:
-        known = _build(name, tree, folder, inputs, store, tools)
+        known = _build(name, tree, folder, inputs, image, store=store, client=client, tools=tools)
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(f".{tools.scratch.name}")
         temporary.write_text(json.dumps(known), encoding="utf-8")
@@ -111,8 +129,19 @@ def build_wheel(
             machine=inputs.machine,
             requirements=tuple(known["requirements"]),
             source_date_epoch=SOURCE_DATE_EPOCH,
+            image=inputs.image,
         ),
     )
+
+
+def _image(tools: Tools) -> "tuple[DaemonImage | None, str]":
+    """Return the image to build in, None for this machine, and what `uname -m` is there."""
+    if tools.build_in is None:
+        return None, platform.machine()
+    from repack.build_in_image import image_for, machine_of
+
+    image = image_for(tools.build_in)
+    return image, machine_of(image)
 
 
 def _key(inputs: _Inputs) -> str:
@@ -127,23 +156,30 @@ def _recall(file: Path, store: WheelStore) -> dict[str, Any] | None:
     return known if store.intact(known["sha256"]) is not None else None
 
 
-def _build(name: str, tree: Path, work: Path, inputs: _Inputs, store: WheelStore, tools: Tools) -> dict[str, Any]:
-    constraints = work / "constraints.txt"
-    constraints.write_text(inputs.constraints, encoding="utf-8")
-    requirements = _pin_requirements(name, inputs, work, tools)
-    constraints.write_text("\n".join(requirements) + "\n" + inputs.constraints, encoding="utf-8")
-    python = find_python((3, 12))
+def _build(
+    name: str,
+    tree: Path,
+    work: Path,
+    inputs: _Inputs,
+    image: "DaemonImage | None",
+    *,
+    store: WheelStore,
+    client: Client,
+    tools: Tools,
+) -> dict[str, Any]:
+    (work / "constraints.txt").write_text(inputs.constraints, encoding="utf-8")
     out = work / "wheel"
-    outcome = tools.resolving(
-        *("build", "--wheel", "--out-dir", str(out), "--build-constraints", str(constraints)),
-        *("--python", str(python.path if python else tools.python), str(tree)),
-        cwd=work,
-        # Debug information would hold the path of the scratch folder.
-        extra={"SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH), "CFLAGS": "-g0", "CXXFLAGS": "-g0"},
-    )
+    if image is None:
+        requirements, outcome = _build_here(name, tree, work, inputs, out, tools)
+    else:
+        from repack.build_in_image import build_in_image
+
+        requirements, outcome = build_in_image(
+            tree, work, inputs.requires, image, out, _ENVIRONMENT, store=store, client=client, tools=tools
+        )
     wheels = sorted(out.glob("*.whl")) if out.is_dir() else []
     if not outcome.ok or len(wheels) != 1:
-        raise _build_failed(name, outcome)
+        raise _build_failed(name, outcome, image)
     wheel = wheels[0]
     return {
         "filename": wheel.name,
@@ -151,6 +187,21 @@ def _build(name: str, tree: Path, work: Path, inputs: _Inputs, store: WheelStore
         "size": wheel.stat().st_size,
         "requirements": requirements,
     }
+
+
+def _build_here(
+    name: str, tree: Path, work: Path, inputs: _Inputs, out: Path, tools: Tools
+) -> tuple[list[str], Outcome]:
+    requirements = _pin_requirements(name, inputs, work, tools)
+    constraints = work / "constraints.txt"
+    constraints.write_text("\n".join(requirements) + "\n" + inputs.constraints, encoding="utf-8")
+    python = find_python((3, 12))
+    return requirements, tools.resolving(
+        *("build", "--wheel", "--out-dir", str(out), "--build-constraints", str(constraints)),
+        *("--python", str(python.path if python else tools.python), str(tree)),
+        cwd=work,
+        extra=_ENVIRONMENT,
+    )
 
 
 def _pin_requirements(name: str, inputs: _Inputs, work: Path, tools: Tools) -> list[str]:
@@ -282,32 +333,32 @@ def _check_tags(name: str, filename: str, architectures: frozenset[Architecture]
                     slug="cannot-build-for-target",
                     message=f"{name} has no wheel for {architecture}, and building it here gives {filename}",
                     note="It holds compiled code, which only a machine like the target's can build.",
-                    hint=f"Build on a Linux {architecture} machine with CPython 3.12 and a compiler.",
+                    hint=f"Build on a Linux {architecture} machine with CPython 3.12 and a compiler, or in the daemon's"
+                    f" image: `--build-in docker --platform linux/{architecture}`.",
                 )
             )
 
 
-def _build_failed(name: str, outcome: Outcome) -> DifyoffError:
+def _build_failed(name: str, outcome: Outcome, image: "DaemonImage | None" = None) -> DifyoffError:
     text = redact(outcome.stderr)
     lines = tuple(line for line in text.strip().splitlines() if line.strip())
-    no_compiler = any(
-        sign in text for sign in ("command 'gcc' failed: No such file", "unable to execute", "no C compiler")
-    )
-    if no_compiler:
-        hint = "Install a C compiler (on Debian `apt-get install build-essential`) and build again."
+    where = f" in {image.reference}" if image else ""
+    if _NO_COMPILER.search(text):
         return DifyoffError(
             Diagnosis(
                 slug="no-compiler",
-                message=f"{name} has to be compiled, and there is no C compiler",
+                message=f"{name} has to be compiled, and there is no C compiler{where}",
                 context=lines[-8:],
-                hint=hint,
+                hint="Build in the daemon's own image, or in one made from it with a compiler (`--build-image`)."
+                if image
+                else "Install a C compiler (on Debian `apt-get install build-essential`) and build again.",
             )
         )
     return DifyoffError(
         Diagnosis(
             slug="source-build-failed",
-            message=f"{name} has no wheel for the target, and building one from its source failed",
-            context=lines[-12:],
+            message=f"{name} has no wheel for the target, and building one from its source{where} failed",
+            context=(*lines[-12:], *(["it did not end within its time limit"] if outcome.stopped else [])),
             hint="The lines above are the build's own words. A wheel of it on your index would do, too.",
         )
     )

@@ -55,10 +55,12 @@ def gather(
 ) -> tuple[Wheel, ...]:
     """Fetch or build every pin's wheel into the store."""
     fetched = _fetch(resolution, store, client, listen)
-    return tuple(_wheel(pin, fetched.get(_url(pin)), plugin, store, tools, listen) for pin in resolution.pins)
+    return tuple(_wheel(pin, fetched.get(_url(pin)), plugin, store, client, tools, listen) for pin in resolution.pins)
 
 
-def own_wheel(plugin: Plugin, targets: Sequence[Target], store: WheelStore, tools: Tools) -> Wheel | None:
+def own_wheel(
+    plugin: Plugin, targets: Sequence[Target], store: WheelStore, client: Client, tools: Tools
+) -> Wheel | None:
     """Build the plugin's own project, where it is one to build and its modules do not lie at the plugin's root."""
     project = plugin.dependencies.project
     built = "build-system" in (plugin.dependencies.pyproject or {})
@@ -70,6 +72,7 @@ def own_wheel(plugin: Plugin, targets: Sequence[Target], store: WheelStore, tool
         frozenset(target.architecture for target in targets),
         plugin=plugin,
         store=store,
+        client=client,
         sha256=None,
         direct=False,
         tools=tools,
@@ -100,7 +103,13 @@ def _fetch(resolution: Resolution, store: WheelStore, client: Client, listen: Li
 
 
 def _wheel(
-    pin: Pin, fetched: Fetched | None, plugin: Plugin, store: WheelStore, tools: Tools, listen: Listener
+    pin: Pin,
+    fetched: Fetched | None,
+    plugin: Plugin,
+    store: WheelStore,
+    client: Client,
+    tools: Tools,
+    listen: Listener,
 ) -> Wheel:
     source = pin.source
     if not isinstance(source, WheelSource):
@@ -111,11 +120,13 @@ def _wheel(
             pin.architectures,
             plugin=plugin,
             store=store,
+            client=client,
             sha256=sha256,
             direct=pin.direct,
             tools=tools,
         )
-        listen(Stage(name="built", text=f"{wheel.filename} from source"))
+        where = " in the image" if wheel.built and wheel.built.image else ""
+        listen(Stage(name="built", text=f"{wheel.filename} from source{where}"))
         return wheel
     assert fetched is not None
     assert pin.version is not None

@@ -71,7 +71,7 @@ def resolve(plugin: Plugin, targets: Sequence[Target], tools: Tools) -> tuple[Re
             origin, finding = _renew_lock(plugin, targets, work, tools)
             findings = (finding,)
         lock = _export(work, tools)
-    pins = _select(lock, targets, work)
+    pins = select(lock, targets, work)
     if origin == LOCK and tools.index.configured:
         pins = _find_on_index(pins, work, tools)
     return Resolution(pins=pins, origin=origin), findings
@@ -168,13 +168,13 @@ def _compile_requirements(plugin: Plugin, work: Path, tools: Tools) -> Pylock:
         (work / REQUIREMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     arguments = (*_COMPILE, "--python", str(tools.python), REQUIREMENTS, "--output-file", "pylock.toml")
     _check(tools.resolving(*arguments, cwd=work, index=index), f"{REQUIREMENTS} cannot be resolved")
-    return _load(work / "pylock.toml")
+    return load_lock(work / "pylock.toml")
 
 
 def _export(work: Path, tools: Tools) -> Pylock:
     outcome = tools.closed(*_EXPORT, "--output-file", "pylock.toml", cwd=work)
     _check(outcome, f"{LOCK} cannot be read")
-    return _load(work / "pylock.toml")
+    return load_lock(work / "pylock.toml")
 
 
 def _find_on_index(pins: Sequence[Pin], work: Path, tools: Tools) -> tuple[Pin, ...]:
@@ -193,7 +193,7 @@ def _find_on_index(pins: Sequence[Pin], work: Path, tools: Tools) -> tuple[Pin, 
         raise _not_on_index("the configured index lacks a release that the plugin's lock pins", _last_lines(outcome))
     _check(outcome, "the lock's pins cannot be looked up on the configured index")
     offered: dict[object, Source] = {}
-    for package in _load(file).packages:
+    for package in load_lock(file).packages:
         for each in (*(package.wheels or ()), *((package.sdist,) if package.sdist is not None else ())):
             offered[_file_key(each.filename)] = _source(each, work)
     return tuple(pin if pin.direct else _from_index(pin, offered) for pin in pins)
@@ -236,7 +236,8 @@ def _not_on_index(message: str, context: tuple[str, ...] = ()) -> DifyoffError:
     )
 
 
-def _load(file: Path) -> Pylock:
+def load_lock(file: Path) -> Pylock:
+    """Read a lock of PEP 751 that uv wrote. Raises `DifyoffError` (`resolution-failed`)."""
     try:
         return Pylock.from_dict(tomllib.loads(file.read_text(encoding="utf-8")))
     except (ValueError, PylockValidationError) as error:
@@ -245,8 +246,11 @@ def _load(file: Path) -> Pylock:
         ) from error
 
 
-def _select(lock: Pylock, targets: Sequence[Target], folder: Path) -> tuple[Pin, ...]:
-    """Pick each target's files and merge those that several targets share."""
+def select(lock: Pylock, targets: Sequence[Target], folder: Path) -> tuple[Pin, ...]:
+    """Pick each target's files of a lock that lies in `folder`, and merge those that several targets share.
+
+    Raises `DifyoffError` (`no-wheel-for-target`).
+    """
     merged: dict[tuple[str, str | None, str], Pin] = {}
     for target in targets:
         try:

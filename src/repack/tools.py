@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repack.events import Listener, Stage
-from repack.options import Options
+from repack.options import BuildImage, Options
 from uvrun.environment import IndexSettings, closed, resolving
 from uvrun.interpreters import find_python, install_python
 from uvrun.process import Command, Outcome, run
@@ -18,7 +18,7 @@ class Tools:
     """The tools of one build.
 
     `python` is the interpreter that uv locks with, `cache` the user's cache folder, `scratch` a private folder that
-    goes when the build ends.
+    goes when the build ends, `build_in` where wheels are built, None for here.
     """
 
     uv: Uv
@@ -26,6 +26,7 @@ class Tools:
     index: IndexSettings
     cache: Path
     scratch: Path
+    build_in: BuildImage | None = None
 
     def closed(self, *arguments: str, cwd: Path) -> Outcome:
         """Run uv with no index and no configuration but that of `cwd`."""
@@ -68,4 +69,11 @@ def find_tools(options: Options, scratch: Path, listen: Listener) -> Tools:
         python = install_python(
             (3, 12), uv=uv, settings=options.index, home=scratch / "python", cache=options.cache / "uv-cache"
         )
-    return Tools(uv=uv, python=python.path, index=options.index, cache=options.cache, scratch=scratch)
+    return Tools(
+        uv=uv,
+        python=python.path,
+        index=options.index,
+        cache=options.cache,
+        scratch=scratch,
+        build_in=options.build_in,
+    )

@@ -1,4 +1,4 @@
-"""Containers that an earlier difyoff left behind: known by our labels, and by their owner being gone."""
+"""Containers and networks that an earlier difyoff left: known by our labels, and by their owner being gone."""
 
 import os
 import socket
@@ -21,10 +21,10 @@ _PROCESS: Final = "io.difyoff.process"
 
 @cache
 def labels(pid: int) -> Mapping[str, str]:
-    """Return the labels of a container that belongs to a process of this machine."""
+    """Return the labels of what belongs to a process of this machine."""
     return MappingProxyType(
         {
-            RUN: "verify",
+            RUN: "true",
             _HOST: socket.gethostname(),
             _BOOT: _boot(),
             _PROCESS: f"{pid} {_started(pid)}",
@@ -33,7 +33,7 @@ def labels(pid: int) -> Mapping[str, str]:
 
 
 def is_leftover(found: Mapping[str, str]) -> bool:
-    """Say whether a container's labels are ours and name an owner on this machine who is gone."""
+    """Say whether labels are ours and name an owner on this machine who is gone."""
     if RUN not in found or found.get(_HOST) != socket.gethostname():
         return False
     if found.get(_BOOT) != _boot():
@@ -43,7 +43,7 @@ def is_leftover(found: Mapping[str, str]) -> bool:
 
 
 def remove_leftovers() -> tuple[str, ...]:
-    """Remove the containers whose owner is gone, and nothing else; return their names.
+    """Remove the containers and networks whose owner is gone, and nothing else; return their names.
 
     Raises `DifyoffError` (`docker-unavailable`).
     """
@@ -54,6 +54,11 @@ def remove_leftovers() -> tuple[str, ...]:
                 with suppress(APIError):  # it has just ended by itself
                     container.remove(force=True, v=True)
                 removed.append(str(container.name))
+        for network in client.networks.list(filters={"label": RUN}):  # after the containers that are on them
+            if is_leftover(network.attrs["Labels"]):
+                with suppress(APIError):
+                    network.remove()
+                removed.append(str(network.name))
     return tuple(removed)
 
 

@@ -38,7 +38,7 @@ from difypkg import daemons
 from difypkg.daemons import Release
 from difypkg.diagnosis import DifyoffError, Exit, worst
 from repack.api import build
-from repack.options import Options
+from repack.options import BuildImage, Options
 from repack.package import OfflinePackage
 from uvrun.environment import read_index_settings
 
@@ -69,6 +69,13 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="A target file that `target probe` saved, in place of --arch.",
 )
+@click.option(
+    "--build-in",
+    type=click.Choice(["docker"]),
+    help="Where to build wheels of what exists as source only: `docker` is in the daemon's image, for its system"
+    " libraries and, with --platform, for another architecture.  [default: this machine]",
+)
+@click.option("--build-image", metavar="REF", help="The image for --build-in.  [default: that of --image]")
 @click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
 @click.option("--index-url", help="Fetch every file from this index, whatever the plugin's lock names.")
 @click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
@@ -87,6 +94,8 @@ def command(
     platform: str | None,
     arch: str,
     target_file: Path | None,
+    build_in: Literal["docker"] | None,
+    build_image: str | None,
     max_size: int | None,
     index_url: str | None,
     suffix: str,
@@ -102,6 +111,8 @@ def command(
     The package carries every wheel that the plugin needs and installs without a network on every daemon release.
     """
     releases = chosen_releases(daemon, dify)
+    if build_image and not build_in:
+        raise click.UsageError("--build-image is the image for --build-in docker, which is not given")
     options = Options(
         targets=(read_target(target_file).target,) if target_file else targets_of(arch),
         release=releases[0] if releases else daemons.newest(),
@@ -114,6 +125,8 @@ def command(
         force=force,
         with_env=with_env,
     )
+    if build_in:
+        options = replace(options, build_in=_build_image(options, build_image or image, pull=pull, platform=platform))
     chosen = ImageChoice(reference=image, pull=pull, platform=platform)
     results = []
     for plugin in plugins:
@@ -128,6 +141,19 @@ def command(
     if as_json:
         click.echo(document)
     return code
+
+
+def _build_image(
+    options: Options, reference: str | None, *, pull: Literal["never", "missing", "always"], platform: str | None
+) -> BuildImage:
+    from uvrun.engine import REPOSITORY  # with it comes the engine's client
+
+    architectures = [target.architecture for target in options.targets]
+    return BuildImage(
+        reference=reference or f"{REPOSITORY}:{options.release}-local",
+        pull=pull,
+        platform=platform or (f"linux/{architectures[0]}" if len(architectures) == 1 else None),
+    )
 
 
 def _gate(

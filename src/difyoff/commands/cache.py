@@ -39,7 +39,10 @@ def clean(cache_dir: Path) -> int:
 @command.command()
 @cache_option
 def gc(cache_dir: Path) -> int:
-    """Remove what killed runs left behind: partial downloads and containers. Nothing of a living run is touched."""
+    """Remove what killed runs left behind: partial downloads, containers, networks.
+
+    Nothing of a living run is touched.
+    """
     freed = WheelStore(cache_dir.expanduser().absolute() / "wheels").clean()
     click.echo(f"removed {human_size(freed)} of partial downloads")
     from uvrun.leftovers import remove_leftovers
@@ -49,5 +52,5 @@ def gc(cache_dir: Path) -> int:
     except DifyoffError as error:  # without an engine there is nothing of ours in one
         say(f"containers were not looked for: {error.diagnosis.message}")
     else:
-        click.echo(f"removed {len(removed)} containers")
+        click.echo(f"removed {len(removed)} containers and networks")
     return Exit.DONE
