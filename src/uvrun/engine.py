@@ -26,7 +26,7 @@ STAND_IN: Final = "io.difyoff.stand-in"
 _TIMEOUT: Final = 600  # seconds for one answer of the engine; a large package is one request
 _START_HINT: Final = (
     "start Docker, or point DOCKER_HOST at an engine (`docker version` must name a server); without one, verify with"
-    " `--backend local`"
+    " `--backend local` and build without `--build-in`"
 )
 _ERRORS: Final = (
     (r"no space left on device|disk quota exceeded", "disk-full", "the Docker engine's disk is full"),
