@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import click
+
 from difypkg.diagnosis import Diagnosis, DifyoffError
 from difypkg.edits import Edit
 from difypkg.record import BuildRecord, TargetRecord
@@ -175,6 +177,15 @@ class InspectDocument:
 def to_json(document: Any) -> str:
     """Return a document as JSON text, keys in the order of its class."""
     return json.dumps(asdict(document), indent=2, ensure_ascii=False)
+
+
+def emit(document: Any, *, as_json: bool, report: Path | None) -> None:
+    """Write a command's document where it is wanted: to the file of `--report`, and for `--json` to stdout."""
+    text = to_json(document)
+    if report is not None:
+        write_atomically(report, text)
+    if as_json:
+        click.echo(text)
 
 
 def write_atomically(path: Path, text: str) -> None:

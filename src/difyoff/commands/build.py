@@ -16,8 +16,7 @@ from difyoff.documents import (
     SettingDocument,
     SizeDocument,
     WheelDocument,
-    to_json,
-    write_atomically,
+    emit,
 )
 from difyoff.options import Size, arch_option, cache_option, common, targets_of
 from difyoff.progress import BuildView
@@ -135,11 +134,7 @@ def command(
         if results[-1].package is not None and not as_json:
             click.echo(results[-1].package.path)
     code = worst(Exit(result.exit_code) for result in results)
-    document = to_json(BuildDocument(results=tuple(results), exit_code=code))
-    if report is not None:
-        write_atomically(report, document)
-    if as_json:
-        click.echo(document)
+    emit(BuildDocument(results=tuple(results), exit_code=code), as_json=as_json, report=report)
     return code
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from difyoff.console import say, show_error, show_finding
-from difyoff.documents import SCHEMA_VERSION, to_json, write_atomically
+from difyoff.documents import SCHEMA_VERSION, emit
 from difyoff.options import common
 from difypkg.archive import Archive
 from difypkg.daemonlog import compare_identity, diagnose_log, log_lines
@@ -64,11 +64,7 @@ def command(file: str, package: Path | None, as_json: bool, report: Path | None,
         result = DiagnoseResult(input=file, exit_code=error.exit_code, diagnosis=error.diagnosis)
     else:
         _show(result, quiet=quiet)
-    document = to_json(DiagnoseDocument(results=(result,), exit_code=result.exit_code))
-    if report is not None:
-        write_atomically(report, document)
-    if as_json:
-        click.echo(document)
+    emit(DiagnoseDocument(results=(result,), exit_code=result.exit_code), as_json=as_json, report=report)
     return result.exit_code
 
 

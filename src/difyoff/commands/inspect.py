@@ -13,8 +13,7 @@ from difyoff.documents import (
     InspectResult,
     ReleasePlan,
     SignatureDocument,
-    to_json,
-    write_atomically,
+    emit,
 )
 from difyoff.options import common
 from difypkg.daemons import Layout, Release, Settings, plan, releases
@@ -39,11 +38,7 @@ def command(packages: tuple[Path, ...], as_json: bool, report: Path | None, quie
             for line in _describe(results[-1]):
                 click.echo(printable(line))
     code = worst(Exit(result.exit_code) for result in results)
-    document = to_json(InspectDocument(results=tuple(results), exit_code=code))
-    if report is not None:
-        write_atomically(report, document)
-    if as_json:
-        click.echo(document)
+    emit(InspectDocument(results=tuple(results), exit_code=code), as_json=as_json, report=report)
     return code
 
 

@@ -10,7 +10,7 @@ import click
 
 from difyoff import __version__
 from difyoff.console import say, show_error
-from difyoff.documents import SCHEMA_VERSION, to_json, write_atomically
+from difyoff.documents import SCHEMA_VERSION, emit
 from difyoff.options import Size, cache_option, common, targets_of
 from difyoff.verification import (
     BACKENDS,
@@ -124,11 +124,7 @@ def command(
 def _end(results: Sequence[VerifyResult], *, as_json: bool, report: Path | None) -> int:
     """Write the document where it is wanted; return the worst of the exit codes."""
     code = worst(Exit(result.exit_code) for result in results)
-    document = to_json(VerifyDocument(results=tuple(results), exit_code=code))
-    if report is not None:
-        write_atomically(report, document)
-    if as_json:
-        click.echo(document)
+    emit(VerifyDocument(results=tuple(results), exit_code=code), as_json=as_json, report=report)
     return code
 
 
