@@ -280,6 +280,8 @@ def _clone(name: str, source: GitSource, folder: Path, tools: Tools) -> Path:
         ("git", "clone", "--quiet", "--no-checkout", "--", source.url, str(target)),
         ("git", *quiet, "-C", str(target), "checkout", "--quiet", source.commit),
         ("git", *quiet, "-C", str(target), "submodule", "--quiet", "update", "--init", "--recursive"),
+        # The clone may go into an image, and a URL may hold a password.
+        ("git", "-C", str(target), "remote", "set-url", "origin", public_url(source.url)),
     )
     environment = {**tools.index.environment, "GIT_TERMINAL_PROMPT": "0"}
     for argv in commands:

@@ -22,7 +22,7 @@ from kit.index import Index, serve
 from kit.packages import standard_set
 from kit.plugins import write_plugin
 from kit.wheels import BACKEND, Distribution, sdist, wheel
-from uvrun.leftovers import RUN, labels
+from uvrun.leftovers import RUN, is_leftover, labels
 
 # Says in the wheel what it sees while it builds, and names the wheel as one of compiled code is named.
 _TELLING = f"""\
@@ -120,11 +120,14 @@ def _digest(reference: str) -> str:
     return str(next(iter(digests), image.id))
 
 
-def _ours() -> list[str]:
+def _left() -> list[str]:
+    """Return what builds that have ended left in the engine; other tests' builds may be running."""
     with engine.engine() as client:
         containers = client.containers.list(all=True, filters={"label": RUN}, ignore_removed=True)
-        networks = client.networks.list(filters={"label": RUN})
-    return [f"{one.name}" for one in (*containers, *networks) if "difyoff-build" in str(one.name)]
+        networks = client.networks.list(filters={"label": RUN, "name": "difyoff-build-"})
+    building = [one for one in containers if one.attrs["HostConfig"]["NetworkMode"] != "none"]
+    owned = [(one.name, one.labels) for one in building] + [(one.name, one.attrs["Labels"]) for one in networks]
+    return [str(name) for name, found in owned if is_leftover(found)]
 
 
 def test_a_source_is_built_in_the_image_and_the_record_says_so(
@@ -137,7 +140,7 @@ def test_a_source_is_built_in_the_image_and_the_record_says_so(
         record = json.loads(package.read("difyoff.json"))
     (recorded,) = (each["built"] for each in record["wheels"] if each["filename"].startswith("wikipedia"))
     assert recorded == built
-    assert _ours() == []
+    assert _left() == []
 
 
 def test_compiled_code_is_the_images(build: Callable[..., Run]) -> None:
@@ -154,6 +157,12 @@ def test_compiled_code_is_the_images(build: Callable[..., Run]) -> None:
     seen = json.loads(namespace["SEEN"])
     assert seen == {"app": True, "tool": True, "interfaces": ["eth0", "lo"], "secrets": []}
     assert built["built"]["requirements"] == ["buildtool==1.0", "idna==3.20"]
+
+
+def test_what_was_built_in_the_image_passes_the_sealed_proof(build: Callable[..., Run], daemon_image: str) -> None:
+    run = build("telling", "--daemon", "0.6.10", "--verify=docker", "--image", daemon_image)
+    assert _wheel(run, "telling")["built"]["image"] == _digest(daemon_image)
+    assert run.result["verification"]["verdict"] == "passed"
 
 
 def test_what_a_build_needs_is_carried_in_as_wheels_only(build: Callable[..., Run]) -> None:
@@ -178,14 +187,14 @@ def test_without_a_compiler_inside_it_is_said(build: Callable[..., Run], daemon_
     run = build("crcmod")
     assert (run.code, _slug(run)) == (5, "no-compiler")
     assert daemon_image in run.result["diagnosis"]["message"]
-    assert _ours() == []
+    assert _left() == []
 
 
 def test_a_build_that_fails_is_told_in_its_own_words(build: Callable[..., Run]) -> None:
     run = build("wontbuild")
     assert (run.code, _slug(run)) == (1, "source-build-failed")
     assert "this backend gives up" in "\n".join(run.result["diagnosis"]["context"])
-    assert _ours() == []
+    assert _left() == []
 
 
 def test_another_architecture_than_the_images_is_refused(build: Callable[..., Run]) -> None:
@@ -196,7 +205,7 @@ def test_another_architecture_than_the_images_is_refused(build: Callable[..., Ru
 def test_a_machine_that_cannot_run_the_image_is_told(build: Callable[..., Run], foreign: str) -> None:
     run = build("wikipedia", "--build-image", foreign)
     assert (run.code, _slug(run)) == (5, "image-wrong-architecture")
-    assert _ours() == []
+    assert _left() == []
 
 
 def test_gc_removes_the_networks_of_the_dead(tmp_path: Path) -> None:
