@@ -288,7 +288,7 @@ SHELF: Final = (
     Broken(
         name="wrong-platform-glibc",
         slug="wrong-platform",
-        make=_renamed("pydantic_core", r"cp312-cp312-.*\.whl", "cp312-cp312-manylinux_2_40_x86_64.whl"),
+        make=_renamed("pydantic_core", r"cp312-cp312-.*\.whl", "cp312-cp312-manylinux_2_49_x86_64.whl"),
         audit=EVERY,
         daemon=EVERY,
     ),
