@@ -43,11 +43,10 @@ _BOMB_RATIO: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One file of an archive: `path` as the daemon cleans it; bytes uncompressed (`size`) and in the archive."""
+    """One file of an archive: `path` as the daemon cleans it, `size` in bytes uncompressed."""
 
     path: str
     size: int
-    stored_size: int
     info: zipfile.ZipInfo
 
 
@@ -93,7 +92,7 @@ class Archive:
             elif path in members:
                 duplicates.append(path)
             else:
-                members[path] = Member(path=path, size=info.file_size, stored_size=info.compress_size, info=info)
+                members[path] = Member(path=path, size=info.file_size, info=info)
         _refuse_file_as_folder(members)
         self.members = tuple(members.values())
         self.directory_entries = tuple(directories)

@@ -17,6 +17,7 @@ from difypkg.manifest import Manifest
 from difypkg.record import RECORD, FileRecord
 from repack.shape import Shape
 from repack.source import SourceFile
+from repack.store import NO_ROOM
 
 _OVERHEAD: Final = 1 << 20
 
@@ -138,7 +139,7 @@ def output_errors(folder: Path, needed: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (28, 122, 27):  # ENOSPC, EDQUOT, EFBIG
+        if error.errno in NO_ROOM:
             raise _disk_full(folder, needed) from error
         raise DifyoffError(
             Diagnosis(

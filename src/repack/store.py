@@ -33,7 +33,8 @@ CHUNK: Final = 1 << 18
 _TAG: Final = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# Wheels kept by difyoff; see https://bford.info/cachedir/\n"
 )
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or a file can hold no more."""
 
 
 class Partial:
@@ -224,7 +225,7 @@ class WheelStore:
         try:
             yield
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in NO_ROOM:
                 raise no_room(self.root, needed, error.strerror) from error
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
                 raise DifyoffError(

@@ -215,7 +215,7 @@ def _python(options: LocalOptions) -> Python:
         return python
     uv = provide_uv(LOCK_UV, cache=options.cache, settings=options.index, on_fetch=options.on_fetch)
     home = options.scratch / "python"
-    return install_python((3, 12), uv=uv, settings=options.index, home=home, cache=options.cache / "uv-resolving")
+    return install_python((3, 12), uv=uv, settings=options.index, home=home, cache=options.cache / "uv-cache")
 
 
 def _uv(version: str | None, options: LocalOptions) -> tuple[Uv, tuple[Diagnosis, ...]]:
