@@ -16,9 +16,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from uvrun.environment import read_index_settings
-from uvrun.interpreters import find_python
-from uvrun.uv import LOCK_UV, provide_uv
+from difyoff.uvrun.environment import read_index_settings
+from difyoff.uvrun.interpreters import find_python
+from difyoff.uvrun.uv import LOCK_UV, provide_uv
 
 
 def main() -> None:

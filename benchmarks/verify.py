@@ -16,10 +16,10 @@ import time
 import zipfile
 from pathlib import Path
 
-from difypkg.daemons import newest
-from uvrun.environment import read_index_settings
-from uvrun.interpreters import find_python
-from uvrun.uv import provide_uv
+from difyoff.difypkg.daemons import newest
+from difyoff.uvrun.environment import read_index_settings
+from difyoff.uvrun.interpreters import find_python
+from difyoff.uvrun.uv import provide_uv
 
 
 def main() -> None:

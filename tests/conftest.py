@@ -8,12 +8,12 @@ import platformdirs
 import pytest
 import uv
 
+from difyoff.uvrun.environment import read_index_settings
+from difyoff.uvrun.uv import LOCK_UV, provide_uv
 from kit.daemon import network_cut
 from kit.index import Index, serve
 from kit.packages import standard_set
 from kit.uvs import python312
-from uvrun.environment import read_index_settings
-from uvrun.uv import LOCK_UV, provide_uv
 
 _FOLDER_MARKS = {"network": pytest.mark.network, "docker": pytest.mark.docker}
 _FOREIGN = ("UV_", "PIP_", "DIFYOFF_", "XDG_", "GIT_")

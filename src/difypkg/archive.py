@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
+from .diagnosis import Diagnosis, DifyoffError
 
 CHUNK: Final = 1 << 18
 _METHODS: Final = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Protocol
 
-from difypkg.diagnosis import Diagnosis
-from difypkg.identity import Identity
-from difypkg.logwrap import PIECE, unwrap
-from difypkg.textrules import Finding, FlatText, Rule, find, flatten, load_rules
-from difypkg.uvtext import uv_rules
+from .diagnosis import Diagnosis
+from .identity import Identity
+from .logwrap import PIECE, unwrap
+from .textrules import Finding, FlatText, Rule, find, flatten, load_rules
+from .uvtext import uv_rules
 
 LIMIT: Final = 256 * 1024 * 1024
 """Characters of a log that are read; an endless one ends there. A short line costs as much as one of 100 characters."""

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from packaging.version import InvalidVersion, Version
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
+from .diagnosis import Diagnosis, DifyoffError
 
 PYPROJECT: Final = "pyproject.toml"
 REQUIREMENTS: Final = "requirements.txt"
@@ -173,7 +173,7 @@ class Plan:
 @cache
 def releases() -> tuple[Release, ...]:
     """Return every known release, oldest first."""
-    data = tomllib.loads((resources("difypkg") / "daemons.toml").read_text(encoding="utf-8"))
+    data = tomllib.loads((resources("difyoff.difypkg") / "daemons.toml").read_text(encoding="utf-8"))
     changes = [(Version(change.pop("since")), change) for change in data["change"]]
     return tuple(_release(entry, changes) for entry in data["release"])
 

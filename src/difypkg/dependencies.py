@@ -10,7 +10,7 @@ from typing import Any, Final
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
+from .diagnosis import Diagnosis, DifyoffError
 
 REQUIREMENTS: Final = "requirements.txt"
 PYPROJECT: Final = "pyproject.toml"

@@ -86,7 +86,7 @@ def page(slug: str) -> Page:
     A page file starts with `# Title`, then `exit: N`, then a blank line and the text. Raises `KeyError` for an
     unknown slug.
     """
-    file = files("difypkg") / "pages" / f"{slug}.md"
+    file = files("difyoff.difypkg") / "pages" / f"{slug}.md"
     if not file.is_file():
         raise KeyError(slug)
     title, exit_line, text = file.read_text(encoding="utf-8").split("\n", 2)
@@ -100,5 +100,5 @@ def page(slug: str) -> Page:
 
 def slugs() -> tuple[str, ...]:
     """Return every slug that has a page, sorted."""
-    names = (entry.name for entry in (files("difypkg") / "pages").iterdir())
+    names = (entry.name for entry in (files("difyoff.difypkg") / "pages").iterdir())
     return tuple(sorted(name.removesuffix(".md") for name in names if name.endswith(".md")))

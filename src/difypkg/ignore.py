@@ -8,7 +8,7 @@ those of the Git library that it uses, which differ from git's own in places.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from difypkg.gopath import BadPatternError, matches
+from .gopath import BadPatternError, matches
 
 IGNORE_FILES = (".difyignore", ".gitignore")
 """The ignore files by precedence: the first that can be read is the only one."""

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.gopath import BadPatternError, compile_pattern
+from .diagnosis import Diagnosis, DifyoffError
+from .gopath import BadPatternError, compile_pattern
 
 MANIFEST: Final = "manifest.yaml"
 ASSETS: Final = "_assets/"

@@ -9,9 +9,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from tomlkit.items import Array, Table
 
-from difypkg.dependencies import PYPROJECT
-from difypkg.edits import Edit
-from difypkg.target import Target
+from .dependencies import PYPROJECT
+from .edits import Edit
+from .target import Target
 
 WHEELS: Final = "wheels"
 """The folder of a package that holds its wheels."""

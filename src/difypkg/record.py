@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.edits import Edit
+from .diagnosis import Diagnosis, DifyoffError
+from .edits import Edit
 
 RECORD: Final = "difyoff.json"
 SCHEMA_VERSION: Final = 1

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from difypkg.pyproject import WHEELS
-from difypkg.target import Target
+from .pyproject import WHEELS
+from .target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from difypkg.daemons import Release
-from difypkg.diagnosis import Diagnosis
+from .daemons import Release
+from .diagnosis import Diagnosis
 
 MIB: Final = 1024 * 1024
 

@@ -14,7 +14,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Final
 
-from difypkg.diagnosis import Diagnosis
+from .diagnosis import Diagnosis
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _FRAME: Final = " \t│├╰╭─▶\N{MULTIPLICATION SIGN}"
@@ -93,7 +93,7 @@ class RuleSet:
 
 def load_rules(file: str, checks: Mapping[str, Callable[[re.Match[str]], bool]] = MappingProxyType({})) -> RuleSet:
     """Read a table of rules; `checks` are the functions that its rules name under `holds`."""
-    table = tomllib.loads((files("difypkg") / file).read_text(encoding="utf-8"))
+    table = tomllib.loads((files("difyoff.difypkg") / file).read_text(encoding="utf-8"))
     phrases: dict[str, str] = {}
     for name, phrase in table.get("phrases", {}).items():
         phrases[name] = _filled(phrase, phrases, "{%s}")

@@ -14,9 +14,9 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from difypkg.diagnosis import Diagnosis
-from difypkg.target import TARGETS
-from difypkg.textrules import RuleSet, find, flatten, load_rules
+from .diagnosis import Diagnosis
+from .target import TARGETS
+from .textrules import RuleSet, find, flatten, load_rules
 
 
 def diagnose_uv(text: str, *, wheels: Iterable[str] = ()) -> Diagnosis | None:

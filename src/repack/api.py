@@ -6,19 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from difypkg.record import Record, SourceRecord, dump_record
-from repack.checks import disagreement_findings, refuse
-from repack.events import Listener, Opened, Stage, silent
-from repack.gather import client_for, foretell, gather, own_wheel
-from repack.options import Options, package_name
-from repack.pack import file_records, publish, temporary_name, write_package
-from repack.package import OfflinePackage, describe, up_to_date
-from repack.resolve import resolve
-from repack.shape import shape
-from repack.source import Plugin, open_plugin
-from repack.store import WheelStore
-from repack.tools import Tools, find_tools
-from repack.wheels import wheel_record
+from ..difypkg.record import Record, SourceRecord, dump_record
+from ..transfer.store import WheelStore
+from .checks import disagreement_findings, refuse
+from .events import Listener, Opened, Stage, silent
+from .gather import client_for, foretell, gather, own_wheel
+from .options import Options, package_name
+from .pack import file_records, publish, temporary_name, write_package
+from .package import OfflinePackage, describe, up_to_date
+from .resolve import resolve
+from .shape import shape
+from .source import Plugin, open_plugin
+from .tools import Tools, find_tools
+from .wheels import wheel_record
 
 Gate: TypeAlias = Callable[[Path, Path], None]
 """Called with the finished package under its temporary name, and its final one; raises to keep it from getting that."""

@@ -19,21 +19,21 @@ from typing import TYPE_CHECKING, Any, Final
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.record import BuildRecord
-from difypkg.target import TARGETS, Architecture
-from repack.http import Client, public_url
-from repack.resolution import ArchiveSource, FolderSource, GitSource
-from repack.source import Plugin
-from repack.store import WheelStore
-from repack.tools import Tools
-from repack.wheels import Wheel
-from uvrun.interpreters import find_python
-from uvrun.process import Command, Outcome, run
-from uvrun.redaction import redact
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.record import BuildRecord
+from ..difypkg.redaction import redact
+from ..difypkg.target import TARGETS, Architecture
+from ..sandbox.process import Command, Outcome, run
+from ..transfer.client import Client, public_url
+from ..transfer.store import WheelStore
+from ..uvrun.interpreters import find_python
+from .resolution import ArchiveSource, FolderSource, GitSource
+from .source import Plugin
+from .tools import Tools
+from .wheels import Wheel
 
 if TYPE_CHECKING:
-    from uvrun.engine import DaemonImage  # with it comes the engine's client, which few builds need
+    from ..sandbox.engine import DaemonImage  # with it comes the engine's client, which few builds need
 
 SOURCE_DATE_EPOCH: Final = 315532800
 """1980-01-01, the first moment that a zip file can tell."""
@@ -138,7 +138,7 @@ def _image(tools: Tools) -> "tuple[DaemonImage | None, str]":
     """Return the image to build in, None for this machine, and what `uname -m` is there."""
     if tools.build_in is None:
         return None, platform.machine()
-    from repack.build_in_image import image_for, machine_of
+    from .build_in_image import image_for, machine_of
 
     image = image_for(tools.build_in)
     return image, machine_of(image)
@@ -172,7 +172,7 @@ def _build(
     if image is None:
         requirements, outcome = _build_here(name, tree, work, inputs, out, tools)
     else:
-        from repack.build_in_image import build_in_image
+        from .build_in_image import build_in_image
 
         requirements, outcome = build_in_image(
             tree, work, inputs.requires, image, out, _ENVIRONMENT, store=store, client=client, tools=tools
@@ -224,7 +224,7 @@ def _constraints(requires: Iterable[str]) -> str:
     """Return our pins, without those that a declared build requirement excludes."""
     declared = [each for line in requires if (each := _requirement(line)) is not None]
     kept = []
-    for line in (files("repack") / "build-constraints.txt").read_text(encoding="utf-8").splitlines():
+    for line in (files("difyoff.repack") / "build-constraints.txt").read_text(encoding="utf-8").splitlines():
         pin = None if line.startswith("#") else _requirement(line)
         if pin is not None:
             version = str(pin.specifier).removeprefix("==")

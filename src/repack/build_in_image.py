@@ -11,18 +11,18 @@ from typing import Final, cast
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.target import TARGETS, Architecture
-from repack.fetch import Download, fetch
-from repack.http import Client
-from repack.options import BuildImage
-from repack.resolution import WheelSource
-from repack.resolve import load_lock, select
-from repack.store import WheelStore
-from repack.tools import Tools
-from uvrun.container import Job, run_job
-from uvrun.engine import DaemonImage, connect, find_image
-from uvrun.process import Outcome
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.target import TARGETS, Architecture
+from ..sandbox.container import Job, run_job
+from ..sandbox.engine import DaemonImage, connect, find_image
+from ..sandbox.process import Outcome
+from ..transfer.client import Client
+from ..transfer.fetch import Download, fetch
+from ..transfer.store import WheelStore
+from .options import BuildImage
+from .resolution import WheelSource
+from .resolve import load_lock, select
+from .tools import Tools
 
 _INSIDE: Final = PurePosixPath("/build")
 _LIMIT: Final = 3600  # seconds; emulation is slow
@@ -33,7 +33,7 @@ _NOT_A_PROGRAM: Final = (126, 127)  # of sh: uv cannot be run, or is not there
 
 @cache
 def image_for(choice: BuildImage) -> DaemonImage:
-    """Return the image to build in, asked for once. Raises `DifyoffError`: what `uvrun.engine.find_image` raises."""
+    """Return the image to build in, asked for once. Raises `DifyoffError`: what `sandbox.engine.find_image` raises."""
     with connect() as client:
         image = find_image(client, choice.reference, pull=choice.pull, platform=choice.platform)
     if image.architecture not in TARGETS:
@@ -67,7 +67,7 @@ def build_in_image(
 
     `work` holds the tree and `constraints.txt`; it is all that the container gets. The outcome is that of the first
     uv that failed: the one that resolves outside or the one that builds inside. Raises `DifyoffError`:
-    `image-unusable`, and what `repack.fetch.fetch` and `uvrun.container.run_job` raise.
+    `image-unusable`, and what `transfer.fetch.fetch` and `sandbox.container.run_job` raise.
     """
     assert tools.build_in is not None
     requirements, outcome = _carry_requirements(requires, work, image, store, client, tools)

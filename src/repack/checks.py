@@ -1,10 +1,10 @@
 """What cannot be made offline, and what a user should know before it is."""
 
-from difypkg.dependencies import check_dynamic, check_python, disagreements, offline_maker, offline_marks
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from repack.options import Options
-from repack.resolution import Resolution
-from repack.source import Plugin
+from ..difypkg.dependencies import check_dynamic, check_python, disagreements, offline_maker, offline_marks
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from .options import Options
+from .resolution import Resolution
+from .source import Plugin
 
 
 def refuse(plugin: Plugin, options: Options) -> None:

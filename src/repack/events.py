@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from difypkg.diagnosis import Diagnosis
-from difypkg.identity import Identity
-from repack.fetch import Progress
+from ..difypkg.diagnosis import Diagnosis
+from ..difypkg.identity import Identity
+from ..transfer.fetch import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

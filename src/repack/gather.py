@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 
-from difypkg.site import size_verdict
-from difypkg.target import Target
-from repack.build import build_wheel
-from repack.events import Listener, Stage
-from repack.fetch import Download, Fetched, fetch, sizes
-from repack.http import Client, public_url
-from repack.options import Options
-from repack.package import size_findings
-from repack.resolution import ArchiveSource, FolderSource, Pin, Resolution, WheelSource
-from repack.source import Plugin
-from repack.store import WheelStore
-from repack.tools import Tools
-from repack.wheels import Wheel, top_level_modules
-from uvrun.environment import credentials
+from ..difypkg.site import size_verdict
+from ..difypkg.target import Target
+from ..transfer.client import Client, public_url
+from ..transfer.fetch import Download, Fetched, fetch, sizes
+from ..transfer.store import WheelStore
+from ..uvrun.environment import credentials
+from .build import build_wheel
+from .events import Listener, Stage
+from .options import Options
+from .package import size_findings
+from .resolution import ArchiveSource, FolderSource, Pin, Resolution, WheelSource
+from .source import Plugin
+from .tools import Tools
+from .wheels import Wheel, top_level_modules
 
 
 def client_for(options: Options) -> Client:

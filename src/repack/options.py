@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from difypkg.daemons import Release
-from difypkg.identity import Identity
-from difypkg.record import TargetRecord
-from difypkg.target import Target
-from uvrun.environment import IndexSettings
+from ..difypkg.daemons import Release
+from ..difypkg.identity import Identity
+from ..difypkg.record import TargetRecord
+from ..difypkg.target import Target
+from ..uvrun.environment import IndexSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

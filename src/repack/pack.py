@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from difypkg.archive import CHUNK, writing
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.identity import Identity, checksum
-from difypkg.manifest import Manifest
-from difypkg.record import RECORD, FileRecord
-from repack.shape import Shape
-from repack.source import SourceFile
-from repack.store import NO_ROOM
+from ..difypkg.archive import CHUNK, writing
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.identity import Identity, checksum
+from ..difypkg.manifest import Manifest
+from ..difypkg.record import RECORD, FileRecord
+from ..transfer.store import NO_ROOM
+from .shape import Shape
+from .source import SourceFile
 
 _OVERHEAD: Final = 1 << 20
 

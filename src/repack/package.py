@@ -6,16 +6,16 @@ from typing import Literal, TypeAlias
 
 from packaging.utils import parse_wheel_filename
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.edits import Edit
-from difypkg.identity import Identity
-from difypkg.record import Record, WheelRecord
-from difypkg.site import SiteSetting, SizeVerdict, site_findings, site_settings, size_verdict
-from difypkg.target import ARCHITECTURES, Target
-from repack.options import Options
-from repack.pack import Packed
-from repack.source import Plugin
-from repack.wheels import Wheel
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.edits import Edit
+from ..difypkg.identity import Identity
+from ..difypkg.record import Record, WheelRecord
+from ..difypkg.site import SiteSetting, SizeVerdict, site_findings, site_settings, size_verdict
+from ..difypkg.target import ARCHITECTURES, Target
+from .options import Options
+from .pack import Packed
+from .source import Plugin
+from .wheels import Wheel
 
 State: TypeAlias = Literal["written", "up to date"]
 

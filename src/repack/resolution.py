@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from difypkg.target import Architecture
+from ..difypkg.target import Architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,16 +22,25 @@ from packaging.pylock import (
 )
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
-from difypkg.dependencies import LOCK, PYPROJECT, REQUIREMENTS
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.pyproject import pep440_version, resolvable_pyproject
-from difypkg.target import TARGETS, Architecture, Target
-from repack.resolution import ArchiveSource, FolderSource, GitSource, Origin, Pin, Resolution, Source, WheelSource
-from repack.source import Plugin
-from repack.tools import Tools
-from uvrun.environment import IndexSettings
-from uvrun.process import Outcome
-from uvrun.redaction import redact
+from ..difypkg.dependencies import LOCK, PYPROJECT, REQUIREMENTS
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.pyproject import pep440_version, resolvable_pyproject
+from ..difypkg.redaction import redact
+from ..difypkg.target import TARGETS, Architecture, Target
+from ..sandbox.process import Outcome
+from ..uvrun.environment import IndexSettings
+from .resolution import (
+    ArchiveSource,
+    FolderSource,
+    GitSource,
+    Origin,
+    Pin,
+    Resolution,
+    Source,
+    WheelSource,
+)
+from .source import Plugin
+from .tools import Tools
 
 _UV_TOML: Final = "uv.toml"
 _REFERENCE: Final = re.compile(r'^name = "([^"]+)"\n(?:version = .*\n)?source = \{ url = "([^"]+)"', re.MULTILINE)

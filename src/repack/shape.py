@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from difypkg.archive import file_chunks
-from difypkg.dependencies import LOCK, PYPROJECT, REQUIREMENTS
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.edits import Edit
-from difypkg.ignore import IGNORE_FILES, parse_ignore_file
-from difypkg.pyproject import WHEELS, exclusion, offline_pyproject, pep440_version
-from difypkg.requirements import PinnedWheels, offline_requirements
-from difypkg.signature import VERIFICATION
-from difypkg.target import Target
-from repack.source import Plugin, SourceFile
-from repack.store import WheelStore
-from repack.tools import Tools
-from repack.wheels import Wheel, direct_requirements
-from uvrun.process import Outcome
+from ..difypkg.archive import file_chunks
+from ..difypkg.dependencies import LOCK, PYPROJECT, REQUIREMENTS
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.edits import Edit
+from ..difypkg.ignore import IGNORE_FILES, parse_ignore_file
+from ..difypkg.pyproject import WHEELS, exclusion, offline_pyproject, pep440_version
+from ..difypkg.requirements import PinnedWheels, offline_requirements
+from ..difypkg.signature import VERIFICATION
+from ..difypkg.target import Target
+from ..sandbox.process import Outcome
+from ..transfer.store import WheelStore
+from .source import Plugin, SourceFile
+from .tools import Tools
+from .wheels import Wheel, direct_requirements
 
 _DROPPED: Final = {
     VERIFICATION: "it belongs to the signature, which a changed package loses",

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from difypkg.archive import Archive, file_chunks
-from difypkg.dependencies import FILES, DependencyFiles, read_dependency_files
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.identity import Identity, checksum
-from difypkg.ignore import IGNORE_FILES, IgnorePattern, parse_ignore_file
-from difypkg.manifest import MANIFEST, Manifest, check_files, read_manifest
-from difypkg.record import RECORD, Record, load_record
-from difypkg.signature import VERIFICATION, Signature, read_signature
+from ..difypkg.archive import Archive, file_chunks
+from ..difypkg.dependencies import FILES, DependencyFiles, read_dependency_files
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.identity import Identity, checksum
+from ..difypkg.ignore import IGNORE_FILES, IgnorePattern, parse_ignore_file
+from ..difypkg.manifest import MANIFEST, Manifest, check_files, read_manifest
+from ..difypkg.record import RECORD, Record, load_record
+from ..difypkg.signature import VERIFICATION, Signature, read_signature
 
 _NEVER_PACKED: Final = {".git": "git's own data", ".venv": "a virtual environment", "__pycache__": "compiled files"}
 _SECRETS: Final = ".env"

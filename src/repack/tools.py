@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from repack.events import Listener, Stage
-from repack.options import BuildImage, Options
-from uvrun.environment import IndexSettings, closed, resolving
-from uvrun.interpreters import find_python, install_python
-from uvrun.process import Command, Outcome, run
-from uvrun.uv import LOCK_UV, Uv, provide_uv
+from ..sandbox.process import Command, Outcome, run
+from ..uvrun.environment import IndexSettings, closed, resolving
+from ..uvrun.interpreters import find_python, install_python
+from ..uvrun.uv import LOCK_UV, Uv, provide_uv
+from .events import Listener, Stage
+from .options import BuildImage, Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from difypkg.record import BuildRecord, WheelRecord
-from difypkg.target import Architecture
+from ..difypkg.record import BuildRecord, WheelRecord
+from ..difypkg.target import Architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from uvrun.redaction import redact
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.redaction import redact
 
 _QUIET: Final = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never", "LC_ALL": "C.UTF-8"}
 

@@ -13,11 +13,11 @@ from functools import cache as memoize
 from pathlib import Path
 from typing import Final
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from uvrun.environment import IndexSettings, resolving
-from uvrun.process import Command, run
-from uvrun.redaction import redact
-from uvrun.uv import Uv
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.redaction import redact
+from ..sandbox.process import Command, run
+from .environment import IndexSettings, resolving
+from .uv import Uv
 
 _NEWEST_MINOR: Final = 30
 

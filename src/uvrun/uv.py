@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from uvrun.environment import IndexSettings, resolving
-from uvrun.process import Command, run
-from uvrun.redaction import redact
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.redaction import redact
+from ..sandbox.process import Command, run
+from .environment import IndexSettings, resolving
 
 LOCK_UV: Final = "0.9.26"
 """The release that writes our locks, whatever is installed: different releases write different locks."""

@@ -7,16 +7,16 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal, TypeAlias
 
-from difypkg.daemons import Release, Settings, newest
-from difypkg.diagnosis import Diagnosis, DifyoffError, Exit, page
-from difypkg.target import Architecture
-from uvrun.environment import IndexSettings
-from uvrun.isolation import Isolation
-from verify.audit.api import audit
-from verify.extract import ExtractedPackage, extract
-from verify.local import LocalOptions, verify_local
-from verify.report import Check, ScenarioReport, VerificationReport, worst_verdict
-from verify.scenario import Scenario, architectures_of, plan_branch, plan_scenarios
+from ..difypkg.daemons import Release, Settings, newest
+from ..difypkg.diagnosis import Diagnosis, DifyoffError, Exit, page
+from ..difypkg.target import Architecture
+from ..sandbox.isolation import Isolation
+from ..uvrun.environment import IndexSettings
+from .audit.api import audit
+from .extract import ExtractedPackage, extract
+from .local import LocalOptions, verify_local
+from .report import Check, ScenarioReport, VerificationReport, worst_verdict
+from .scenario import Scenario, architectures_of, plan_branch, plan_scenarios
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ def _audit(package: Path, options: VerifyOptions, listen: Listener) -> tuple[Sce
 def _release_of_image(options: VerifyOptions) -> tuple[Release, ...]:
     if options.backend != "docker" or options.image is None:
         return ()
-    from verify.docker.backend import release_of
+    from .docker.backend import release_of
 
     release = release_of(options.image)
     return () if release is None else (release,)
@@ -141,7 +141,7 @@ def _run(
     listen: Listener,
 ) -> tuple[ScenarioReport, ...]:
     if options.backend == "docker":
-        from verify.docker.backend import DockerOptions, verify_docker
+        from .docker.backend import DockerOptions, verify_docker
 
         return verify_docker(
             package,

@@ -10,10 +10,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from difypkg.daemons import PYPROJECT, Plan
-from difypkg.dependencies import FILES, read_dependency_files
-from difypkg.target import Target
-from verify.extract import ExtractedPackage
+from ..difypkg.daemons import PYPROJECT, Plan
+from ..difypkg.dependencies import FILES, read_dependency_files
+from ..difypkg.target import Target
+from .extract import ExtractedPackage
 
 _OWN: Final = ("virtual", "editable", "directory")
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from difypkg.archive import Archive, Member
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.identity import Identity, checksum
-from difypkg.manifest import MANIFEST, Manifest, read_manifest
+from ..difypkg.archive import Archive, Member
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.identity import Identity, checksum
+from ..difypkg.manifest import MANIFEST, Manifest, read_manifest
 
 _MODE: Final = 0o644
 _CHUNK: Final = 1 << 30

@@ -6,19 +6,19 @@ from typing import Any, Final
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from difypkg.daemons import LOCK, PYPROJECT, Plan, Release, Step
-from difypkg.dependencies import parse_toml
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.target import Target
-from difypkg.textrules import flatten
-from difypkg.uvtext import diagnose_uv
-from uvrun.process import Outcome
-from verify.expected import expected
-from verify.extract import ExtractedPackage
-from verify.launch import Launch
-from verify.look import State
-from verify.report import Check
-from verify.wheels import needed_glibc
+from ..difypkg.daemons import LOCK, PYPROJECT, Plan, Release, Step
+from ..difypkg.dependencies import parse_toml
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.target import Target
+from ..difypkg.textrules import flatten
+from ..difypkg.uvtext import diagnose_uv
+from ..sandbox.process import Outcome
+from .expected import expected
+from .extract import ExtractedPackage
+from .launch import Launch
+from .look import State
+from .report import Check
+from .wheels import needed_glibc
 
 _REBUILD: Final = "rebuild from the original plugin with `difyoff build`"
 _REDIRECTING: Final = ("cache-dir", "no-cache", "pip", "python-preference", "python-downloads")

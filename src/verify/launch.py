@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final, Protocol
 
-from difypkg.daemons import Layout, Step
-from verify.look import ATTEMPTS
+from ..difypkg.daemons import Layout, Step
+from .look import ATTEMPTS
 
 # What `python -m` itself calls, behind an audit hook. The hook sees every thread and greenlet, for gevent's sockets and
 # resolvers end in CPython's own; it does not see a library in C that makes its own sockets.
@@ -39,7 +39,7 @@ runpy._run_module_as_main(entry)
 
 
 class Process(Protocol):
-    """A started plugin, its stdin a pipe kept open; `uvrun.process.Running` is one."""
+    """A started plugin, its stdin a pipe kept open; `sandbox.process.Running` is one."""
 
     @property
     def stderr_tail(self) -> str:

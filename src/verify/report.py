@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from difypkg.diagnosis import Diagnosis, Exit
+from ..difypkg.diagnosis import Diagnosis, Exit
 
 SCHEMA_VERSION: Final = 1
 

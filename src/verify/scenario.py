@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Final
 
-from difypkg.daemons import Branch, Layout, Release, Settings, distinct_branches, newest, plan, releases
-from difypkg.target import ARCHITECTURES, TARGETS, Architecture
-from verify.report import Backend
-from verify.wheels import native_architectures
+from ..difypkg.daemons import Branch, Layout, Release, Settings, distinct_branches, newest, plan, releases
+from ..difypkg.target import ARCHITECTURES, TARGETS, Architecture
+from .report import Backend
+from .wheels import native_architectures
 
 DEAD_MIRROR: Final = "http://127.0.0.1:9/simple"
 """A mirror that never answers: with one set, an offline package must not ask it."""

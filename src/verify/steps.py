@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Final, Protocol
 
-from difypkg.daemons import Layout, Plan, Step, plan
-from difypkg.diagnosis import Diagnosis
-from difypkg.target import TARGETS, Target
-from uvrun.process import Outcome
-from verify import judge
-from verify.extract import ExtractedPackage
-from verify.launch import Launch, Process, await_heartbeat, watched
-from verify.look import State
-from verify.report import Check
-from verify.scenario import Scenario
+from ..difypkg.daemons import Layout, Plan, Step, plan
+from ..difypkg.diagnosis import Diagnosis
+from ..difypkg.target import TARGETS, Target
+from ..sandbox.process import Outcome
+from . import judge
+from .extract import ExtractedPackage
+from .launch import Launch, Process, await_heartbeat, watched
+from .look import State
+from .report import Check
+from .scenario import Scenario
 
 _NOT_INSTALLED: Final = "the package was not installed"
 

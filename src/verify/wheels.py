@@ -7,7 +7,7 @@ from typing import Final
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
+from ..difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
 
 _ALIASES: Final = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _MANYLINUX: Final = re.compile(r"(?:manylinux_(\d+)_(\d+)|(manylinux1|manylinux2010|manylinux2014))_.+")

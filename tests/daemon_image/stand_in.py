@@ -27,10 +27,10 @@ import docker
 import platformdirs
 from docker.errors import ImageNotFound
 
-from difypkg.daemons import release as daemon_release
-from uvrun.environment import IndexSettings, read_index_settings
-from uvrun.interpreters import Python, find_python
-from uvrun.uv import provide_uv
+from difyoff.difypkg.daemons import release as daemon_release
+from difyoff.uvrun.environment import IndexSettings, read_index_settings
+from difyoff.uvrun.interpreters import Python, find_python
+from difyoff.uvrun.uv import provide_uv
 
 NAME: Final = "difyoff/daemon-stand-in"
 LABEL: Final = "io.difyoff.stand-in"

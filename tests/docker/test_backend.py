@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from testcontainers.core.container import DockerContainer
 
-from difypkg.daemons import Settings, release
-from difypkg.diagnosis import DifyoffError
+from difyoff.difypkg.daemons import Settings, release
+from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.verify.docker.backend import DockerOptions, release_of, verify_docker
+from difyoff.verify.extract import extract
+from difyoff.verify.report import ScenarioReport
+from difyoff.verify.scenario import Scenario
 from kit import engine
 from kit.broken import SHELF, Broken, read, write
 from kit.cli import difyoff
-from verify.docker.backend import DockerOptions, release_of, verify_docker
-from verify.extract import extract
-from verify.report import ScenarioReport
-from verify.scenario import Scenario
 
 _OWN_CODE = "daemon's own code"
 _REFUSED = [each for each in SHELF if "sync-frozen" in each.daemon or not each.starts]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
+from difyoff.sandbox.leftovers import RUN, is_leftover, labels
 from kit import engine
 from kit.cli import Run, difyoff
 from kit.elf import shared_object
@@ -22,7 +23,6 @@ from kit.index import Index, serve
 from kit.packages import standard_set
 from kit.plugins import write_plugin
 from kit.wheels import BACKEND, Distribution, sdist, wheel
-from uvrun.leftovers import RUN, is_leftover, labels
 
 # Says in the wheel what it sees while it builds, and names the wheel as one of compiled code is named.
 _TELLING = f"""\

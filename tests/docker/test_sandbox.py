@@ -14,21 +14,21 @@ from docker.models.containers import Container
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
-from difypkg.daemons import Step
-from difypkg.diagnosis import DifyoffError
+from difyoff.difypkg.daemons import Step
+from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.sandbox.engine import DaemonImage, connect, find_image
+from difyoff.sandbox.leftovers import RUN, labels, remove_leftovers
+from difyoff.verify.docker import sandbox
+from difyoff.verify.docker.sandbox import DaemonSandbox
+from difyoff.verify.extract import extract
 from kit import engine
 from kit.cli import difyoff
-from uvrun.engine import DaemonImage, connect, find_image
-from uvrun.leftovers import RUN, labels, remove_leftovers
-from verify.docker import sandbox
-from verify.docker.sandbox import DaemonSandbox
-from verify.extract import extract
 
 _LIFE = 300
 _ENTER = """\
 import sys
-from uvrun.engine import connect, find_image
-from verify.docker.sandbox import DaemonSandbox
+from difyoff.sandbox.engine import connect, find_image
+from difyoff.verify.docker.sandbox import DaemonSandbox
 with connect() as client:
     image = find_image(client, sys.argv[1], pull="never", platform=None)
 with DaemonSandbox(image, life=300) as box:

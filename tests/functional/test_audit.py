@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from difypkg.daemons import Branch, Layout, Release, Settings, plan, releases
-from difypkg.diagnosis import page
+from difyoff.difypkg.daemons import Branch, Layout, Release, Settings, plan, releases
+from difyoff.difypkg.diagnosis import page
+from difyoff.verify.audit.api import Audit, audit
 from kit.broken import EVERY, SHELF, Broken, Files, build_good, read, write
 from kit.elf import shared_object
 from kit.index import Index
 from kit.locks import write_lock
 from kit.plugins import pack, write_plugin
 from kit.wheels import zipped
-from verify.audit.api import Audit, audit
 
 _SEEN = ("0.3.1", "0.5.2", "0.5.3", "0.5.5", "0.6.3", "0.6.10")
 _NOWHERE = Layout(plugin=Path(), working_path=Path(), uv=Path(), path="")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from difypkg.diagnosis import page
+from difyoff.difypkg.diagnosis import page
 from kit.cli import Run, difyoff
 from kit.documents import check_document
 from kit.index import Index, serve

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from difyoff import __version__
-from difypkg.diagnosis import slugs
+from difyoff.difypkg.diagnosis import slugs
 from kit.cli import difyoff
 
 HEAVY = ("urllib3", "pydantic", "rich", "tomlkit", "testcontainers", "yaml", "docker", "packaging", "truststore", "uv")
@@ -16,7 +16,7 @@ HEAVY = ("urllib3", "pydantic", "rich", "tomlkit", "testcontainers", "yaml", "do
 
 @pytest.mark.parametrize("slug", slugs())
 def test_every_page_is_printed(slug: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from difyoff.cli import run
+    from difyoff.cli.main import run
 
     assert run(["explain", slug]) == 0
 
@@ -72,7 +72,7 @@ def test_no_command_shows_the_help_as_talk(tmp_path: Path) -> None:
 def test_what_is_quick_imports_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     code = f"""
 import sys
-from difyoff.cli import run
+from difyoff.cli.main import run
 run({words!r})
 heavy = [name for name in {HEAVY!r} if name in sys.modules]
 sys.exit(f"imported: {{heavy}}" if heavy else 0)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from difypkg.daemons import releases
-from difypkg.identity import IDENTIFIER_PATTERN
+from difyoff.difypkg.daemons import releases
+from difyoff.difypkg.identity import IDENTIFIER_PATTERN
 from kit.cli import difyoff
 from kit.documents import check_document
 from kit.index import Index

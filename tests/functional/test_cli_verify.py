@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-import verify.local
-from difyoff.cli import run as run_here
-from difypkg.diagnosis import Exit
+from difyoff.cli.main import run as run_here
+from difyoff.difypkg.diagnosis import Exit
+from difyoff.sandbox.isolation import choose_isolation
+from difyoff.verify import local
 from kit.broken import SHELF, read, write
 from kit.cli import Run, difyoff
 from kit.index import Index
 from kit.locks import write_lock
 from kit.offline import build_offline
 from kit.plugins import skeleton, write_plugin
-from uvrun.isolation import choose_isolation
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux can cut the network off"),
@@ -174,7 +174,7 @@ def test_a_refused_package_stays_aside(plugin: Callable[..., Path], cache: Path,
 def test_an_unverified_package_is_not_published(
     plugin: Callable[..., Path], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify.local, "choose_isolation", lambda: None)
+    monkeypatch.setattr(local, "choose_isolation", lambda: None)
     out = tmp_path / "out"
     code = run_here(["build", str(plugin()), "--verify", "--daemon", RELEASE, "-o", str(out)])
     assert code == Exit.MACHINE

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from difypkg.diagnosis import DifyoffError, Exit
+from difyoff.difypkg.diagnosis import DifyoffError, Exit
+from difyoff.transfer.client import Client
+from difyoff.transfer.fetch import Download, Fetched, Progress, fetch, sizes
+from difyoff.transfer.store import WheelStore
 from kit import faulty
 from kit.faulty import Fault, FileServer, Proxy, Stall, file_server, serving
-from repack.fetch import Download, Fetched, Progress, fetch, sizes
-from repack.http import Client
-from repack.store import WheelStore
 
 BODY = random.Random(1).randbytes(300_000)
 PATH = "/files/demo-1.0-py3-none-any.whl"
@@ -542,9 +542,9 @@ def test_sizes_are_asked_of_the_server(server: FileServer, client: Client, tmp_p
 _CHILD = """
 import sys
 from pathlib import Path
-from repack.fetch import Download, fetch
-from repack.http import Client
-from repack.store import WheelStore
+from difyoff.transfer.fetch import Download, fetch
+from difyoff.transfer.client import Client
+from difyoff.transfer.store import WheelStore
 url, sha256, root = sys.argv[1:]
 download = Download(url=url, filename="demo.whl", hashes={"sha256": sha256})
 try:
@@ -610,10 +610,10 @@ def test_a_damaged_file_of_the_store_is_fetched_again(server: FileServer, store:
 _FULL = """
 import resource, sys
 from pathlib import Path
-from difypkg.diagnosis import DifyoffError
-from repack.fetch import Download, fetch
-from repack.http import Client
-from repack.store import WheelStore
+from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.transfer.fetch import Download, fetch
+from difyoff.transfer.client import Client
+from difyoff.transfer.store import WheelStore
 url, sha256, size, root = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:

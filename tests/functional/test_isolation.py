@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 import uv
 
-import uvrun
-from difypkg.diagnosis import DifyoffError
+import difyoff
+from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.sandbox.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, obstacle, prove
+from difyoff.sandbox.process import Command, Outcome, run, start
 from kit.uvs import python312
 from kit.wheels import wheel
-from uvrun.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, obstacle, prove
-from uvrun.process import Command, Outcome, run, start
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the means")
 
 PYTHON = os.path.realpath(sys.executable)
 PREFIXES = (Path(sys.base_prefix), Path(sys.base_exec_prefix))
 HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)
-SOURCES = Path(uvrun.__file__).parents[1]
+SOURCES = Path(difyoff.__file__).parents[1]
 
 
 def _had(isolation: Isolation) -> Isolation:
@@ -418,7 +418,7 @@ os.setresuid(65534, 65534, 65534)
 
 REPORT = """
 import json
-from uvrun.isolation import choose_isolation, prove
+from difyoff.sandbox.isolation import choose_isolation, prove
 chosen = choose_isolation()
 print(json.dumps(chosen and [chosen.name, chosen.host_protected, prove(chosen).failure]))
 """
@@ -427,7 +427,7 @@ print(json.dumps(chosen and [chosen.name, chosen.host_protected, prove(chosen).f
 NO_NAMESPACES = """
 import os
 from pathlib import Path
-from uvrun.launcher import kernel
+from difyoff.sandbox.launcher import kernel
 user, group = os.getuid(), os.getgid()
 kernel.unshare(kernel.CLONE_NEWUSER)
 Path("/proc/self/setgroups").write_text("deny")
@@ -438,7 +438,7 @@ for kind in ("user", "pid", "mnt", "net"):
 """
 
 NO_LANDLOCK = """
-from uvrun.launcher import kernel, seccomp
+from difyoff.sandbox.launcher import kernel, seccomp
 seccomp._MACHINES = {name: machine._replace(refused=(444,)) for name, machine in seccomp._MACHINES.items()}
 kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 seccomp.restrict_sockets(range(64))
@@ -471,7 +471,8 @@ def test_a_plain_user_gets_a_user_namespace(confined: None) -> None:
         return
     try:
         usable = _report(
-            NOBODY + "import sys, uvrun.process\nprint('[]' if sys.version_info >= (3, 11) else 'null')", python=SYSTEM
+            NOBODY + "import sys, difyoff.sandbox.process\nprint('[]' if sys.version_info >= (3, 11) else 'null')",
+            python=SYSTEM,
         )
     except (AssertionError, DifyoffError):
         usable = None

@@ -14,8 +14,8 @@ from kit.index import Index
 pytest_plugins = ["pytester"]
 
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "gate"
-_INSTALLED = any(each.value == "difyoff.pytest_plugin" for each in entry_points(group="pytest11"))
-_PLUGIN = () if _INSTALLED else ("-p", "difyoff.pytest_plugin")
+_INSTALLED = any(each.value == "difyoff.cli.pytest_plugin" for each in entry_points(group="pytest11"))
+_PLUGIN = () if _INSTALLED else ("-p", "difyoff.cli.pytest_plugin")
 _ONE_TEST = "def test_package(difyoff_verify):\n    assert difyoff_verify({package!r}).verdict == 'passed'\n"
 _DAEMON = "0.5.3"  # its uv is the one that every test has
 
@@ -117,18 +117,27 @@ def test_nothing_heavy_is_loaded_before_it_is_used(pytester: pytest.Pytester) ->
         import sys
 
         def test_light():
-            heavy = {"verify", "testcontainers", "docker", "pydantic", "urllib3", "rich"}
+            heavy = {"difyoff.verify", "testcontainers", "docker", "pydantic", "urllib3", "rich"}
             assert heavy.isdisjoint(sys.modules)
         """
     )
     _run(pytester).assert_outcomes(passed=1)
 
 
-def test_a_module_of_the_same_name_is_named(pytester: pytest.Pytester, good: Path) -> None:
-    pytester.makepyfile(verify="def helper(): pass", test_it=_ONE_TEST.format(package=str(good)))
-    result = _run(pytester)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*verify.py hides difyoff's package*"])
+def test_modules_of_the_tests_own_keep_their_names(pytester: pytest.Pytester, good: Path) -> None:
+    pytester.makepyfile(
+        verify="def helper(): return 'verify'",
+        repack="def helper(): return 'repack'",
+        test_names="""
+            import difypkg, repack, verify
+
+            def test_own(difyoff_verify):
+                assert (verify.helper(), repack.helper(), difypkg.NAME) == ("verify", "repack", "difypkg")
+        """,
+        test_it=_ONE_TEST.format(package=str(good)),
+    )
+    pytester.mkpydir("difypkg").joinpath("__init__.py").write_text("NAME = 'difypkg'", encoding="utf-8")
+    _run(pytester, "--difyoff-daemon", _DAEMON).assert_outcomes(passed=2)
 
 
 def test_it_runs_under_xdist(pytester: pytest.Pytester, good: Path) -> None:

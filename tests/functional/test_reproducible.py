@@ -12,8 +12,8 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difypkg.pyproject import KEPT_SETTINGS, offline_pyproject
-from difypkg.target import TARGETS
+from difyoff.difypkg.pyproject import KEPT_SETTINGS, offline_pyproject
+from difyoff.difypkg.target import TARGETS
 from kit.cli import difyoff
 from kit.index import Index
 from kit.locks import write_lock

@@ -13,16 +13,16 @@ from threading import Barrier
 
 import pytest
 
-from difypkg.diagnosis import DifyoffError, Exit
+from difyoff.difypkg.diagnosis import DifyoffError, Exit
+from difyoff.difypkg.redaction import redact
+from difyoff.sandbox.process import Command, Outcome, run
+from difyoff.uvrun import uv as uv_module
+from difyoff.uvrun.environment import IndexSettings, closed, credentials, read_index_settings, resolving
+from difyoff.uvrun.interpreters import Python, find_python, install_python
+from difyoff.uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
 from kit.index import Index, serve
 from kit.uvs import python312
 from kit.wheels import wheel
-from uvrun import uv as uv_module
-from uvrun.environment import IndexSettings, closed, credentials, read_index_settings, resolving
-from uvrun.interpreters import Python, find_python, install_python
-from uvrun.process import Command, Outcome, run
-from uvrun.redaction import redact
-from uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
 
 OLD = wheel("alpha", "1.0", upload_time="2020-01-01T00:00:00.000000Z")
 NEW = wheel("alpha", "2.0", upload_time="2025-01-01T00:00:00.000000Z")

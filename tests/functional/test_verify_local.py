@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-import verify.local
-from difypkg.daemons import Settings, release
-from difypkg.target import TARGETS, Architecture
+from difyoff.difypkg.daemons import Settings, release
+from difyoff.difypkg.target import TARGETS, Architecture
+from difyoff.sandbox.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, obstacle
+from difyoff.uvrun.environment import read_index_settings
+from difyoff.uvrun.uv import LOCK_UV
+from difyoff.verify import local
+from difyoff.verify.extract import extract
+from difyoff.verify.local import LocalOptions, verify_local
+from difyoff.verify.report import Check, ScenarioReport
+from difyoff.verify.scenario import Scenario
 from kit.broken import SHELF, Broken, read, write
 from kit.index import Index
 from kit.offline import build_offline
-from uvrun.environment import read_index_settings
-from uvrun.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, obstacle
-from uvrun.uv import LOCK_UV
-from verify.extract import extract
-from verify.local import LocalOptions, verify_local
-from verify.report import Check, ScenarioReport
-from verify.scenario import Scenario
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux can cut the network off"),
@@ -183,7 +183,7 @@ def test_with_the_network_on_nothing_is_proved(good: Path, check: Verify) -> Non
 def test_without_any_isolation_nothing_is_run(good: Path, check: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
     if choose_isolation() is None:
         pytest.skip("no isolation on this machine")
-    monkeypatch.setattr(verify.local, "choose_isolation", lambda: None)
+    monkeypatch.setattr(local, "choose_isolation", lambda: None)
     for report in check(good):
         assert report.verdict == "not-verified"
         assert _slugs(report) == {"isolation-unavailable"}

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from difypkg.daemons import Branch, Release, newest
-from difypkg.target import TARGETS, Architecture
+from difyoff.difypkg.daemons import Branch, Release, newest
+from difyoff.difypkg.target import TARGETS, Architecture
+from difyoff.repack.api import build
+from difyoff.repack.options import Options
+from difyoff.uvrun.environment import read_index_settings
+from difyoff.uvrun.uv import LOCK_UV
 from kit.index import Index
 from kit.plugins import write_plugin
-from repack.api import build
-from repack.options import Options
-from uvrun.environment import read_index_settings
-from uvrun.uv import LOCK_UV
 
 Files: TypeAlias = dict[str, bytes]
 """A package: its files by path."""

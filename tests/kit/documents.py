@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from difyoff.commands.diagnose import DiagnoseDocument
-from difyoff.commands.verify import VerifyDocument
-from difyoff.documents import BuildDocument, FailureDocument, InspectDocument
+from difyoff.cli.commands.diagnose import DiagnoseDocument
+from difyoff.cli.commands.verify import VerifyDocument
+from difyoff.cli.documents import BuildDocument, FailureDocument, InspectDocument
 
 DOCUMENTS: dict[str, Any] = {
     "build": BuildDocument,

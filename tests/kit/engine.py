@@ -20,7 +20,7 @@ import pytest
 from docker.errors import DockerException
 
 from daemon_image.stand_in import stand_in
-from uvrun.environment import read_index_settings
+from difyoff.uvrun.environment import read_index_settings
 
 REQUIRED = os.environ.get("DIFYOFF_TEST_ENGINE") == "required"
 REAL_IMAGE = os.environ.get("DIFYOFF_DAEMON_IMAGE")

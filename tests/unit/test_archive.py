@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difypkg.archive import Archive, file_chunks, writing
-from difypkg.diagnosis import DifyoffError
+from difyoff.difypkg.archive import Archive, file_chunks, writing
+from difyoff.difypkg.diagnosis import DifyoffError
 
 END = b"PK\5\6"
 CENTRAL = b"PK\1\2"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from difyoff.verify.audit.elf import NotElfError, SharedObject, read_elf
 from kit.elf import shared_object
-from verify.audit.elf import NotElfError, SharedObject, read_elf
 
 
 def _read(data: bytes) -> SharedObject:

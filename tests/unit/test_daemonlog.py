@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difypkg.daemonlog import SeenPlugin, compare_identity, diagnose_log, log_lines
-from difypkg.diagnosis import page
-from difypkg.identity import Identity
-from difypkg.textrules import load_rules
+from difyoff.difypkg.daemonlog import SeenPlugin, compare_identity, diagnose_log, log_lines
+from difyoff.difypkg.diagnosis import page
+from difyoff.difypkg.identity import Identity
+from difyoff.difypkg.textrules import load_rules
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 SYMPTOMS = sorted((FIXTURES / "symptoms").glob("*.txt"))

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from packaging.version import Version
 
-from difypkg.daemons import (
+from difyoff.difypkg.daemons import (
     Layout,
     Plan,
     Release,
@@ -19,7 +19,7 @@ from difypkg.daemons import (
     release_for_dify,
     releases,
 )
-from difypkg.diagnosis import DifyoffError, Exit
+from difyoff.difypkg.diagnosis import DifyoffError, Exit
 
 ALL = frozenset({"pyproject.toml", "uv.lock", "requirements.txt"})
 MIRROR = "http://mirror.example/simple"

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import pytest
 
-from difypkg.dependencies import (
+from difyoff.difypkg.dependencies import (
     DependencyFiles,
     check_dynamic,
     check_python,
@@ -16,7 +16,7 @@ from difypkg.dependencies import (
     parse_toml,
     read_dependency_files,
 )
-from difypkg.diagnosis import DifyoffError
+from difyoff.difypkg.diagnosis import DifyoffError
 
 PROJECT = '[project]\nname = "tiny"\nversion = "1"\n'
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from difypkg.diagnosis import Diagnosis, DifyoffError, Exit, worst
+from difyoff.difypkg.diagnosis import Diagnosis, DifyoffError, Exit, worst
 
 
 def test_the_exit_codes_stay_what_scripts_know() -> None:

@@ -3,8 +3,8 @@
 import pytest
 from docker.errors import APIError, DockerException
 
-from difypkg.diagnosis import DifyoffError
-from uvrun.engine import told
+from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.sandbox.engine import told
 
 
 @pytest.mark.parametrize(

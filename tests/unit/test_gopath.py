@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difypkg.gopath import BadPatternError, matches
+from difyoff.difypkg.gopath import BadPatternError, matches
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from difypkg.identity import IDENTIFIER_PATTERN, Identity, checksum
+from difyoff.difypkg.identity import IDENTIFIER_PATTERN, Identity, checksum
 from kit.plugins import skeleton
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from difypkg.ignore import parse_ignore_file
+from difyoff.difypkg.ignore import parse_ignore_file
 
 
 def excluded(text: str, path: str) -> bool:

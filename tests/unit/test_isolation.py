@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 import pytest
 
-from uvrun import isolation
-from uvrun.isolation import NOT_ISOLATED, Isolation, prove
-from uvrun.launcher import seccomp
-from uvrun.process import Command, Outcome
+from difyoff.sandbox import isolation
+from difyoff.sandbox.isolation import NOT_ISOLATED, Isolation, prove
+from difyoff.sandbox.launcher import seccomp
+from difyoff.sandbox.process import Command, Outcome
 
 SECCOMP = Isolation(name="seccomp", host_protected=True)
 EXTERNAL = frozenset({"192.0.2.1", "2001:db8::1"})

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from difypkg.diagnosis import DifyoffError
-from difypkg.manifest import check_files, parse_yaml, read_manifest
+from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.difypkg.manifest import check_files, parse_yaml, read_manifest
 from kit.plugins import skeleton
 
 PLUGIN = skeleton()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from difypkg.diagnosis import Exit, page, slugs
+from difyoff.difypkg.diagnosis import Exit, page, slugs
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "diagnoses.md"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from difypkg.diagnosis import DifyoffError, Exit
-from uvrun.process import Command, run, start
+from difyoff.difypkg.diagnosis import DifyoffError, Exit
+from difyoff.sandbox.process import Command, run, start
 
 _PATH = {"PATH": os.defpath}
 

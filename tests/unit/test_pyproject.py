@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from difypkg.pyproject import (
+from difyoff.difypkg.pyproject import (
     KEPT_SETTINGS,
     environment_marker,
     exclusion,
@@ -16,7 +16,7 @@ from difypkg.pyproject import (
     pin_reference,
     resolvable_pyproject,
 )
-from difypkg.target import TARGETS
+from difyoff.difypkg.target import TARGETS
 
 AMD64 = (TARGETS["amd64"],)
 BOTH = (TARGETS["amd64"], TARGETS["arm64"])

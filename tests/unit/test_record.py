@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difypkg.diagnosis import DifyoffError
-from difypkg.edits import Edit
-from difypkg.record import (
+from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.difypkg.edits import Edit
+from difyoff.difypkg.record import (
     BuildRecord,
     FileRecord,
     Record,

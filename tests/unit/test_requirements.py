@@ -1,7 +1,7 @@
 """The offline `requirements.txt`."""
 
-from difypkg.requirements import PinnedWheels, offline_requirements
-from difypkg.target import TARGETS
+from difyoff.difypkg.requirements import PinnedWheels, offline_requirements
+from difyoff.difypkg.target import TARGETS
 
 BOTH = (TARGETS["amd64"], TARGETS["arm64"])
 

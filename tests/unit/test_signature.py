@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from difypkg.signature import Signature, read_signature
+from difyoff.difypkg.signature import Signature, read_signature
 
 
 def comment(signature: object = base64.b64encode(bytes(512)).decode(), time: object = 1_750_000_000) -> bytes:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from difypkg.daemons import release, releases
-from difypkg.diagnosis import page
-from difypkg.site import MIB, SiteSetting, site_findings, site_settings, size_verdict
+from difyoff.difypkg.daemons import release, releases
+from difyoff.difypkg.diagnosis import page
+from difyoff.difypkg.site import MIB, SiteSetting, site_findings, site_settings, size_verdict
 
 
 def settings(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from difypkg.diagnosis import DifyoffError
-from repack.store import WheelStore
+from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.transfer.store import WheelStore
 
 BODY = b"wheel" * 1000
 SHA256 = hashlib.sha256(BODY).hexdigest()

@@ -6,7 +6,7 @@ import pytest
 from packaging.markers import Marker
 from packaging.tags import parse_tag
 
-from difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
+from difyoff.difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difypkg.diagnosis import page
-from difypkg.textrules import flatten
-from difypkg.uvtext import diagnose_uv, uv_rules
+from difyoff.difypkg.diagnosis import page
+from difyoff.difypkg.textrules import flatten
+from difyoff.difypkg.uvtext import diagnose_uv, uv_rules
 
 RECORDED = sorted((Path(__file__).parents[2] / "fixtures" / "uv-logs").glob("*/*.txt"))
 VERSIONS = sorted({path.parent.name for path in RECORDED})

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from difypkg.diagnosis import DifyoffError
+from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.verify.extract import copy_to, extract
+from difyoff.verify.launch import await_heartbeat
+from difyoff.verify.look import look
 from kit.plugins import pack, write_plugin
-from verify.extract import copy_to, extract
-from verify.launch import await_heartbeat
-from verify.look import look
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

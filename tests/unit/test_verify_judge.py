@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from difypkg.daemons import Layout, Plan, Settings, plan, release
-from difypkg.identity import Identity
-from difypkg.manifest import Manifest, read_manifest
-from difypkg.target import TARGETS
+from difyoff.difypkg.daemons import Layout, Plan, Settings, plan, release
+from difyoff.difypkg.identity import Identity
+from difyoff.difypkg.manifest import Manifest, read_manifest
+from difyoff.difypkg.target import TARGETS
+from difyoff.sandbox.process import Outcome
+from difyoff.verify import judge
+from difyoff.verify.expected import expected
+from difyoff.verify.extract import ExtractedPackage
+from difyoff.verify.launch import Launch
+from difyoff.verify.look import State
 from kit.plugins import skeleton
-from uvrun.process import Outcome
-from verify import judge
-from verify.expected import expected
-from verify.extract import ExtractedPackage
-from verify.launch import Launch
-from verify.look import State
 
 TARGET = TARGETS["amd64"]
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from difypkg.daemons import Settings, newest, release
-from difypkg.diagnosis import Diagnosis
-from difypkg.target import TARGETS
-from verify.report import Check, ScenarioReport, Status, Verdict, VerificationReport, to_json, worst_verdict
-from verify.scenario import Scenario, architectures_of, plan_scenarios
-from verify.wheels import native_architectures, needed_glibc
+from difyoff.difypkg.daemons import Settings, newest, release
+from difyoff.difypkg.diagnosis import Diagnosis
+from difyoff.difypkg.target import TARGETS
+from difyoff.verify.report import Check, ScenarioReport, Status, Verdict, VerificationReport, to_json, worst_verdict
+from difyoff.verify.scenario import Scenario, architectures_of, plan_scenarios
+from difyoff.verify.wheels import native_architectures, needed_glibc
 
 EVERY_FILE = ("requirements.txt", "pyproject.toml", "uv.lock")
 

@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from difypkg.archive import Archive
-from difypkg.daemons import Branch, newest
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.identity import Identity, checksum
-from difypkg.manifest import MANIFEST, Manifest, check_files, read_manifest
-from difypkg.site import size_verdict
-from difypkg.target import Architecture
-from verify.audit.dependencies import Installs, closure_faults, closures, file_faults, original_faults
-from verify.audit.faults import NOTHING, Fault, met, telling_where
-from verify.audit.integrity import hash_faults, record_faults, unhashed
-from verify.audit.package import Package, read_package
-from verify.audit.settings import (
+from ...difypkg.archive import Archive
+from ...difypkg.daemons import Branch, newest
+from ...difypkg.diagnosis import Diagnosis, DifyoffError
+from ...difypkg.identity import Identity, checksum
+from ...difypkg.manifest import MANIFEST, Manifest, check_files, read_manifest
+from ...difypkg.site import size_verdict
+from ...difypkg.target import Architecture
+from ..report import Check
+from .dependencies import Installs, closure_faults, closures, file_faults, original_faults
+from .faults import NOTHING, Fault, met, telling_where
+from .integrity import hash_faults, record_faults, unhashed
+from .package import Package, read_package
+from .settings import (
     built_project,
     foreign_environments,
     missing_folders,
@@ -25,8 +26,7 @@ from verify.audit.settings import (
     redirections,
     wrong_python,
 )
-from verify.audit.wheels import BundledWheel, library_faults
-from verify.report import Check
+from .wheels import BundledWheel, library_faults
 
 _T = TypeVar("_T")
 

@@ -15,9 +15,9 @@ from packaging.tags import Tag
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from difypkg.target import Target
-from verify.audit.gaps import Gap
-from verify.audit.wheels import BundledWheel, Wheelhouse
+from ...difypkg.target import Target
+from .gaps import Gap
+from .wheels import BundledWheel, Wheelhouse
 
 _NO_EXTRA: Final = frozenset({""})
 

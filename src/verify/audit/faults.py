@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import PurePath
 from typing import Final, TypeAlias
 
-from difypkg.daemons import Branch, Layout, Release, Settings, plan, releases
-from difypkg.diagnosis import Diagnosis
+from ...difypkg.daemons import Branch, Layout, Release, Settings, plan, releases
+from ...difypkg.diagnosis import Diagnosis
 
 Branches: TypeAlias = frozenset[Branch | None]
 """Ways a daemon installs; None is that of a release which finds no file to install from."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from difypkg.diagnosis import Diagnosis
-from verify.audit.faults import Branches, Fault
+from ...difypkg.diagnosis import Diagnosis
+from .faults import Branches, Fault
 
 _SHOWN: Final = 12
 _REBUILD: Final = "rebuild it from the original plugin with `difyoff build`"

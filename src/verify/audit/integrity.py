@@ -5,15 +5,15 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from difypkg.daemons import LOCK, REQUIREMENTS
-from difypkg.diagnosis import Diagnosis
-from difypkg.record import RECORD
-from difypkg.signature import VERIFICATION
-from verify.audit.closure import Closure
-from verify.audit.faults import EVERY, SYNC, Branches, Fault
-from verify.audit.faults import REQUIREMENTS as REQUIREMENTS_BRANCH
-from verify.audit.gaps import Gap, faults_of
-from verify.audit.package import Package
+from ...difypkg.daemons import LOCK, REQUIREMENTS
+from ...difypkg.diagnosis import Diagnosis
+from ...difypkg.record import RECORD
+from ...difypkg.signature import VERIFICATION
+from .closure import Closure
+from .faults import EVERY, SYNC, Branches, Fault
+from .faults import REQUIREMENTS as REQUIREMENTS_BRANCH
+from .gaps import Gap, faults_of
+from .package import Package
 
 _SHOWN: Final = 12
 

@@ -9,9 +9,9 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 
-from verify.audit.closure import World, tag_fault
-from verify.audit.gaps import Gap
-from verify.audit.wheels import accepted_tags
+from .closure import World, tag_fault
+from .gaps import Gap
+from .wheels import accepted_tags
 
 _REMOTE: Final = ("http://", "https://", "git+", "ssh://")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Final
 
-from difypkg.archive import Archive, Member
+from ...difypkg.archive import Archive, Member
 
 _LOCAL_HEADER: Final = 30
 

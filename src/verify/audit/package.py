@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from difypkg.archive import Archive
-from difypkg.daemons import LOCK, PYPROJECT, REQUIREMENTS
-from difypkg.dependencies import DependencyFiles, decode, parse_toml
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from difypkg.record import RECORD, Record, load_record
-from difypkg.target import TARGETS, Architecture, Target
-from verify.audit.faults import EVERY, NOTHING, SYNC, Branches, Fault
-from verify.audit.lock import Lock, read_lock
-from verify.audit.requirements import RequirementsFile, read_requirements
-from verify.audit.settings import PYTHON_VERSIONS, UV_TOML, UvSettings, read_settings
-from verify.audit.wheels import Wheelhouse, native_architectures, read_wheelhouse
+from ...difypkg.archive import Archive
+from ...difypkg.daemons import LOCK, PYPROJECT, REQUIREMENTS
+from ...difypkg.dependencies import DependencyFiles, decode, parse_toml
+from ...difypkg.diagnosis import Diagnosis, DifyoffError
+from ...difypkg.record import RECORD, Record, load_record
+from ...difypkg.target import TARGETS, Architecture, Target
+from .faults import EVERY, NOTHING, SYNC, Branches, Fault
+from .lock import Lock, read_lock
+from .requirements import RequirementsFile, read_requirements
+from .settings import PYTHON_VERSIONS, UV_TOML, UvSettings, read_settings
+from .wheels import Wheelhouse, native_architectures, read_wheelhouse
 
 _T = TypeVar("_T")
 _ARCHITECTURES: Final[Mapping[str, Architecture]] = {"amd64": "amd64", "arm64": "arm64"}

@@ -9,14 +9,14 @@ from typing import Any, Final
 from packaging.markers import InvalidMarker, Marker
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from difypkg.daemons import LOCK
-from difypkg.dependencies import PYPROJECT, DependencyFiles
-from difypkg.diagnosis import Diagnosis
-from difypkg.target import Target
-from verify.audit.closure import world_of
-from verify.audit.faults import EVERY, FROZEN, NOTHING, REQUIREMENTS, RESOLVING, SYNC, Branches, Fault
-from verify.audit.lock import Lock
-from verify.audit.requirements import RequirementsFile
+from ...difypkg.daemons import LOCK
+from ...difypkg.dependencies import PYPROJECT, DependencyFiles
+from ...difypkg.diagnosis import Diagnosis
+from ...difypkg.target import Target
+from .closure import world_of
+from .faults import EVERY, FROZEN, NOTHING, REQUIREMENTS, RESOLVING, SYNC, Branches, Fault
+from .lock import Lock
+from .requirements import RequirementsFile
 
 UV_TOML: Final = "uv.toml"
 PYTHON_VERSIONS: Final = (".python-version", ".python-versions")

@@ -22,12 +22,12 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from difypkg.archive import Archive, Member
-from difypkg.diagnosis import Diagnosis
-from difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
-from verify.audit.elf import MACHINES, NotElfError, SharedObject, read_elf
-from verify.audit.faults import Fault
-from verify.audit.members import seekable
+from ...difypkg.archive import Archive, Member
+from ...difypkg.diagnosis import Diagnosis
+from ...difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
+from .elf import MACHINES, NotElfError, SharedObject, read_elf
+from .faults import Fault
+from .members import seekable
 
 _READ_ERRORS: Final = (
     zipfile.BadZipFile,

@@ -25,15 +25,15 @@ from docker.models.containers import Container
 from requests.exceptions import RequestException
 from testcontainers.core.container import DockerContainer
 
-from difypkg.daemons import Layout, Step
-from difypkg.diagnosis import Diagnosis, DifyoffError
-from uvrun.engine import DaemonImage, own_testcontainers, told
-from uvrun.leftovers import labels
-from uvrun.process import Outcome
-from verify import look, probe
-from verify.extract import ExtractedPackage
-from verify.report import IsolationRecord
-from verify.steps import Machine
+from ...difypkg.daemons import Layout, Step
+from ...difypkg.diagnosis import Diagnosis, DifyoffError
+from ...sandbox.engine import DaemonImage, own_testcontainers, told
+from ...sandbox.leftovers import labels
+from ...sandbox.process import Outcome
+from .. import look, probe
+from ..extract import ExtractedPackage
+from ..report import IsolationRecord
+from ..steps import Machine
 
 if TYPE_CHECKING:
     from docker.types.daemon import CancellableStream
@@ -194,7 +194,7 @@ class DaemonSandbox:
 
     def look(self, cache: PurePath) -> look.State:
         """Look at the plugin's folder, the working folder and uv's cache, as `verify.look.look` does."""
-        text = files("verify").joinpath("look.py").read_text(encoding="utf-8")
+        text = files("difyoff.verify").joinpath("look.py").read_text(encoding="utf-8")
         output = self._ask(text, str(self.layout.plugin), str(self.layout.working_path), str(cache))
         return look.State(**json.loads(output))
 
@@ -231,7 +231,7 @@ class DaemonSandbox:
         self._container.reload()
         mode = self._container.attrs["HostConfig"]["NetworkMode"]
         networks = sorted(self._container.attrs["NetworkSettings"]["Networks"] or {})
-        canary = files("uvrun").joinpath("canary.py").read_text(encoding="utf-8")
+        canary = files("difyoff.sandbox").joinpath("canary.py").read_text(encoding="utf-8")
         ends = (word for address in _CANARY_ADDRESSES for word in (address, "443"))
         seen = json.loads(self._ask(canary, _CANARY_NAME, *ends))
         connected = dict(zip(_CANARY_ADDRESSES, seen["connect"], strict=True))

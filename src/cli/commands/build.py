@@ -1,0 +1,241 @@
+"""`difyoff build`: make offline packages of plugins."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from ... import __version__
+from ...difypkg import daemons
+from ...difypkg.daemons import Release
+from ...difypkg.diagnosis import DifyoffError, Exit, worst
+from ...repack.api import build
+from ...repack.options import BuildImage, Options
+from ...repack.package import OfflinePackage
+from ...uvrun.environment import read_index_settings
+from ..console import human_size, say, show_error
+from ..documents import (
+    BuildDocument,
+    BuildResult,
+    PackageDocument,
+    SettingDocument,
+    SizeDocument,
+    WheelDocument,
+    emit,
+)
+from ..options import Size, arch_option, cache_option, common, targets_of
+from ..progress import BuildView
+from ..targets import read_target
+from ..verification import (
+    ImageChoice,
+    NotPublishedError,
+    VerifyCommand,
+    chosen_releases,
+    daemon_option,
+    dify_option,
+    image_option,
+    platform_option,
+    pull_option,
+    verify_option,
+)
+
+if TYPE_CHECKING:
+    from ..gate import VerifyingGate
+
+
+@click.command("build", cls=VerifyCommand)
+@click.argument("plugins", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PLUGIN...")
+@click.option(
+    "-o",
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    show_default="the current folder",
+    help="Where packages are written.",
+)
+@verify_option
+@daemon_option
+@dify_option
+@image_option
+@pull_option
+@platform_option
+@arch_option
+@click.option(
+    "--target",
+    "target_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A target file that `target probe` saved, in place of --arch.",
+)
+@click.option(
+    "--build-in",
+    type=click.Choice(["docker"]),
+    help="Where to build wheels of what exists as source only: `docker` is in the daemon's image, for its system"
+    " libraries and, with --platform, for another architecture.  [default: this machine]",
+)
+@click.option("--build-image", metavar="REF", help="The image for --build-in.  [default: that of --image]")
+@click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
+@click.option("--index-url", help="Fetch every file from this index, whatever the plugin's lock names.")
+@click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
+@click.option("--force", is_flag=True, help="Replace an existing file that differs.")
+@click.option("--with-env", is_flag=True, help="Pack a plugin folder's .env, which is left out otherwise.")
+@cache_option
+@common
+def command(
+    plugins: tuple[Path, ...],
+    output_dir: Path,
+    verify_backend: Literal["local", "docker"] | None,
+    daemon: tuple[str, ...],
+    dify: tuple[str, ...],
+    image: str | None,
+    pull: Literal["never", "missing", "always"],
+    platform: str | None,
+    arch: str,
+    target_file: Path | None,
+    build_in: Literal["docker"] | None,
+    build_image: str | None,
+    max_size: int | None,
+    index_url: str | None,
+    suffix: str,
+    force: bool,
+    with_env: bool,
+    cache_dir: Path,
+    as_json: bool,
+    report: Path | None,
+    quiet: bool,
+) -> int:
+    """Make an offline package of each PLUGIN, a .difypkg file or a plugin's folder.
+
+    The package carries every wheel that the plugin needs and installs without a network on every daemon release.
+    """
+    releases = chosen_releases(daemon, dify)
+    if build_image and not build_in:
+        raise click.UsageError("--build-image is the image for --build-in docker, which is not given")
+    options = Options(
+        targets=(read_target(target_file).target,) if target_file else targets_of(arch),
+        release=releases[0] if releases else daemons.newest(),
+        output=output_dir,
+        index=read_index_settings(os.environ, index_url=index_url),
+        cache=cache_dir.expanduser().absolute(),
+        version=__version__,
+        suffix=suffix,
+        max_size=max_size,
+        force=force,
+        with_env=with_env,
+    )
+    if build_in:
+        options = replace(options, build_in=_build_image(options, build_image or image, pull=pull, platform=platform))
+    chosen = ImageChoice(reference=image, pull=pull, platform=platform)
+    results = []
+    for plugin in plugins:
+        gate = _gate(options, verify_backend, releases, image=chosen, quiet=quiet) if verify_backend else None
+        results.append(_build_one(plugin, options, gate, quiet=quiet))
+        if results[-1].package is not None and not as_json:
+            click.echo(results[-1].package.path)
+    code = worst(Exit(result.exit_code) for result in results)
+    emit(BuildDocument(results=tuple(results), exit_code=code), as_json=as_json, report=report)
+    return code
+
+
+def _build_image(
+    options: Options, reference: str | None, *, pull: Literal["never", "missing", "always"], platform: str | None
+) -> BuildImage:
+    from ...sandbox.engine import REPOSITORY  # with it comes the engine's client
+
+    architectures = [target.architecture for target in options.targets]
+    return BuildImage(
+        reference=reference or f"{REPOSITORY}:{options.release}-local",
+        pull=pull,
+        platform=platform or (f"linux/{architectures[0]}" if len(architectures) == 1 else None),
+    )
+
+
+def _gate(
+    options: Options,
+    backend: Literal["local", "docker"],
+    releases: tuple[Release, ...],
+    *,
+    image: ImageChoice,
+    quiet: bool,
+) -> "VerifyingGate":
+    from ..gate import VerifyingGate  # with it comes the whole verifier, which a mere build does without
+
+    return VerifyingGate(options, backend, releases, image=image, quiet=quiet)
+
+
+def _build_one(plugin: Path, options: Options, gate: "VerifyingGate | None", *, quiet: bool) -> BuildResult:
+    try:
+        with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
+            built = build(plugin, options, listen=view, gate=gate)
+            if gate is not None and gate.report is None:
+                gate.check(built.package.path)
+            for finding in built.findings:
+                view(finding)
+    except DifyoffError as error:
+        show_error(error.diagnosis)
+        return BuildResult(input=str(plugin), status="failed", exit_code=error.exit_code, diagnosis=error.diagnosis)
+    except NotPublishedError as error:
+        say(f"not published: {error}")
+        return BuildResult(
+            input=str(plugin),
+            status="refused" if error.report.verdict == "failed" else "not verified",
+            exit_code=error.report.exit_code,
+            identity=error.report.identity,
+            verification=error.report,
+            aside=str(error.aside) if error.aside else None,
+            diagnosis=error.report.first_failure(),
+        )
+    if not quiet:
+        _show(built, options)
+    return replace(_result(plugin, built, options), verification=gate.report if gate else None)
+
+
+def _show(built: OfflinePackage, options: Options) -> None:
+    package = built.package
+    say(f"{package.path.name}  {human_size(package.size)}  sha256 {package.sha256}")
+    say(str(package.identity))
+    say("")
+    say(f"On the site, before uploading (daemon {options.release}):")
+    for setting in built.site:
+        say(f"  {setting.name}={setting.value}   {setting.reason}")
+
+
+def _result(plugin: Path, built: OfflinePackage, options: Options) -> BuildResult:
+    package = built.package
+    return BuildResult(
+        input=str(plugin),
+        status=built.state,
+        exit_code=Exit.DONE,
+        identity=str(built.source.identity),
+        package=PackageDocument(
+            path=str(package.path),
+            sha256=package.sha256,
+            size=package.size,
+            unpacked_size=package.unpacked_size,
+            identity=str(package.identity),
+        ),
+        targets=options.target_records,
+        daemon=str(options.release),
+        resolution=built.resolution,
+        wheels=tuple(
+            WheelDocument(
+                name=wheel.name,
+                version=wheel.version,
+                filename=wheel.filename,
+                sha256=wheel.sha256,
+                size=wheel.size,
+                origin=wheel.origin,
+                architectures=tuple(sorted(wheel.architectures)),
+                built=wheel.built,
+            )
+            for wheel in built.wheels
+        ),
+        edits=built.edits,
+        findings=built.findings,
+        size=SizeDocument(verdict=built.size.verdict, limit=built.size.limit, text=built.size.text),
+        site=tuple(
+            SettingDocument(name=each.name, value=each.value, where=each.where, reason=each.reason)
+            for each in built.site
+        ),
+    )

@@ -1,0 +1,141 @@
+"""`difyoff verify`: prove that a package installs and starts without a network."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from ... import __version__
+from ...difypkg.daemons import Settings
+from ...difypkg.diagnosis import Diagnosis, DifyoffError, Exit, worst
+from ...uvrun.environment import read_index_settings
+from ...verify.api import VerifyOptions, verify
+from ...verify.report import VerificationReport
+from ..console import say, show_error
+from ..documents import SCHEMA_VERSION, emit
+from ..options import Size, cache_option, common, targets_of
+from ..verification import (
+    BACKENDS,
+    VerifyView,
+    chosen_releases,
+    daemon_option,
+    dify_option,
+    image_option,
+    platform_option,
+    pull_option,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """One package's report, null where there is none because `diagnosis` kept everything from running."""
+
+    input: str
+    exit_code: int
+    report: VerificationReport | None = None
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyDocument:
+    """The document of `verify`."""
+
+    results: tuple[VerifyResult, ...]
+    exit_code: int
+    command: Literal["verify"] = "verify"
+    schema_version: int = SCHEMA_VERSION
+
+
+@click.command("verify")
+@click.argument("packages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PACKAGE...")
+@click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    default="local",
+    show_default=True,
+    help="Where the daemon's steps run: on this machine, or in the daemon's image.",
+)
+@daemon_option
+@dify_option
+@click.option("--matrix", is_flag=True, help="Add a mirror that is set, and the oldest release of each way to install.")
+@click.option(
+    "--arch", type=click.Choice(["amd64", "arm64", "all"]), help="The architecture.  [default: those of the wheels]"
+)
+@click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
+@image_option
+@pull_option
+@platform_option
+@click.option("--trust-plugin", is_flag=True, help="Start the plugin even where nothing protects this machine from it.")
+@cache_option
+@common
+def command(
+    packages: tuple[Path, ...],
+    backend: Literal["local", "docker"],
+    daemon: tuple[str, ...],
+    dify: tuple[str, ...],
+    matrix: bool,
+    arch: str | None,
+    max_size: int | None,
+    image: str | None,
+    pull: Literal["never", "missing", "always"],
+    platform: str | None,
+    trust_plugin: bool,
+    cache_dir: Path,
+    as_json: bool,
+    report: Path | None,
+    quiet: bool,
+) -> int:
+    """Install and start each PACKAGE as the daemon does, with the network cut off.
+
+    Without --daemon or --dify, every way in which a daemon release would install it is run.
+    """
+    try:
+        releases = chosen_releases(daemon, dify)
+        index = read_index_settings(os.environ)
+    except DifyoffError as error:
+        show_error(error.diagnosis)
+        failed = VerifyResult(input="", exit_code=error.exit_code, diagnosis=error.diagnosis)
+        return _end([replace(failed, input=str(each)) for each in packages], as_json=as_json, report=report)
+    options = VerifyOptions(
+        cache=cache_dir.expanduser().absolute(),
+        index=index,
+        version=__version__,
+        backend=backend,
+        releases=releases,
+        architectures=tuple(target.architecture for target in targets_of(arch)) if arch else (),
+        settings=Settings(max_package_size=max_size),
+        matrix=matrix,
+        trust_plugin=trust_plugin,
+        image=image,
+        pull=pull,
+        platform=platform,
+    )
+    results: list[VerifyResult] = []
+    for package in packages:
+        results.append(_verify_one(package, options, quiet=quiet))
+        if results[-1].exit_code == Exit.DONE and not as_json:
+            click.echo(package)
+    return _end(results, as_json=as_json, report=report)
+
+
+def _end(results: Sequence[VerifyResult], *, as_json: bool, report: Path | None) -> int:
+    """Write the document where it is wanted; return the worst of the exit codes."""
+    code = worst(Exit(result.exit_code) for result in results)
+    emit(VerifyDocument(results=tuple(results), exit_code=code), as_json=as_json, report=report)
+    return code
+
+
+def _verify_one(package: Path, options: VerifyOptions, *, quiet: bool) -> VerifyResult:
+    if not quiet:
+        say(package.name)
+    view = VerifyView(quiet=quiet)
+    try:
+        report = verify(package, options, listen=view)
+    except DifyoffError as error:
+        show_error(error.diagnosis)
+        return VerifyResult(input=str(package), exit_code=error.exit_code, diagnosis=error.diagnosis)
+    view.end(report)
+    return VerifyResult(input=str(package), exit_code=report.exit_code, report=report)

@@ -1,0 +1,74 @@
+"""What people read, on stderr: stages, findings, errors. stdout is for data."""
+
+import os
+import re
+import sys
+from typing import Final
+
+import click
+
+from ..difypkg.diagnosis import Diagnosis
+
+_LABEL_WIDTH: Final = 10
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def is_terminal() -> bool:
+    """Say whether stderr is a terminal that a person watches."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+def say(text: str) -> None:
+    """Write one line of talk."""
+    click.echo(text, err=True, color=_is_coloured())
+
+
+def show_stage(name: str, text: str) -> None:
+    """Show a finished stage."""
+    say(f"  {name:<{_LABEL_WIDTH}} {text}")
+
+
+def show_error(diagnosis: Diagnosis) -> None:
+    """Show what stopped the work."""
+    _show("error", "red", diagnosis)
+
+
+def show_finding(diagnosis: Diagnosis) -> None:
+    """Show what is worth knowing."""
+    _show("finding", "yellow", diagnosis)
+
+
+def _show(kind: str, colour: str, diagnosis: Diagnosis) -> None:
+    head = click.style(f"{kind}[{diagnosis.slug}]", fg=colour, bold=True)
+    say(f"{head}: {printable(diagnosis.message)}")
+    for line in diagnosis.context:
+        say(f"  {printable(line)}")
+    if diagnosis.note:
+        say(f"  note: {printable(diagnosis.note)}")
+    if diagnosis.hint:
+        say(f"  fix: {printable(diagnosis.hint)}")
+
+
+def printable(text: str) -> str:
+    """Return the text without what would steer the terminal: it may hold a file name of a hostile archive."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _is_coloured() -> bool:
+    return bool(is_terminal() or os.environ.get("FORCE_COLOR")) and not os.environ.get("NO_COLOR")
+
+
+def show_commands() -> None:
+    """Show what our own packages log: the commands they run."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("  %(message)s"))
+    for name in ("uvrun", "repack", "verify"):
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(logging.DEBUG)
+
+
+def human_size(size: int) -> str:
+    """Return a size in MB (10^6 bytes), as files are listed."""
+    return f"{size / 1e6:.1f} MB"

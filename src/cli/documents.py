@@ -1,0 +1,209 @@
+"""The JSON that commands print: one document of one shape for each, failures included.
+
+`{schema_version, command, exit_code, results[]}`; the schemas in `difyoff/schemas/` are made from these classes.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import click
+
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.edits import Edit
+from ..difypkg.record import BuildRecord, TargetRecord
+from ..verify.report import VerificationReport
+
+SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageDocument:
+    """A package file: sizes in bytes, `unpacked_size` as the daemon sums it."""
+
+    path: str
+    sha256: str
+    size: int
+    unpacked_size: int
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelDocument:
+    """A bundled wheel; `built` says how it was built on this machine, null for one that was fetched."""
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    size: int
+    origin: str
+    architectures: tuple[str, ...]
+    built: BuildRecord | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingDocument:
+    """A variable to set on the site before uploading, the services that read it, and why."""
+
+    name: str
+    value: str
+    where: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeDocument:
+    """The size verdict against the site's limit, in bytes."""
+
+    verdict: Literal["under", "over", "open"]
+    limit: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """What `build` made of one plugin; of a failure only `input`, `status`, `exit_code` and `diagnosis` are there.
+
+    `verification` is the report of `--verify`. A package that did not pass is not published; `aside` is where it lies.
+    """
+
+    input: str
+    status: Literal["written", "up to date", "refused", "not verified", "failed"]
+    exit_code: int
+    identity: str | None = None
+    package: PackageDocument | None = None
+    targets: tuple[TargetRecord, ...] = ()
+    daemon: str | None = None
+    resolution: str | None = None
+    wheels: tuple[WheelDocument, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    findings: tuple[Diagnosis, ...] = ()
+    size: SizeDocument | None = None
+    site: tuple[SettingDocument, ...] = ()
+    verification: VerificationReport | None = None
+    aside: str | None = None
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasePlan:
+    """What one daemon release runs to install the package; no command where it finds nothing to install from."""
+
+    daemon: str
+    uv: str | None
+    branch: str | None
+    dependency_file: str | None
+    command: tuple[str, ...]
+    within_size_limit: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureDocument:
+    """The signature in a package, not checked against a key; `time` in seconds since 1970."""
+
+    time: int
+    bits: int
+    category: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectResult:
+    """What `inspect` found in one package or folder."""
+
+    input: str
+    status: Literal["read", "failed"]
+    exit_code: int
+    identity: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    unpacked_size: int | None = None
+    files: int | None = None
+    kinds: tuple[str, ...] = ()
+    dependency_files: tuple[str, ...] = ()
+    signature: SignatureDocument | None = None
+    offline: tuple[str, ...] = ()
+    made_from: str | None = None
+    targets: tuple[TargetRecord, ...] = ()
+    wheels: int = 0
+    releases: tuple[ReleasePlan, ...] = ()
+    findings: tuple[Diagnosis, ...] = ()
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureResult:
+    """Why a command ended before it came to any of its inputs."""
+
+    exit_code: int
+    diagnosis: Diagnosis
+    input: str = ""
+    status: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureDocument:
+    """The document of a command that ended before it came to any of its inputs; it fits that command's schema."""
+
+    command: str
+    exit_code: int
+    results: tuple[FailureResult, ...]
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildDocument:
+    """The document of `build`."""
+
+    results: tuple[BuildResult, ...]
+    exit_code: int
+    command: Literal["build"] = "build"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectDocument:
+    """The document of `inspect`."""
+
+    results: tuple[InspectResult, ...]
+    exit_code: int
+    command: Literal["inspect"] = "inspect"
+    schema_version: int = SCHEMA_VERSION
+
+
+def to_json(document: Any) -> str:
+    """Return a document as JSON text, keys in the order of its class."""
+    return json.dumps(asdict(document), indent=2, ensure_ascii=False)
+
+
+def emit(document: Any, *, as_json: bool, report: Path | None) -> None:
+    """Write a command's document where it is wanted: to the file of `--report`, and for `--json` to stdout."""
+    text = to_json(document)
+    if report is not None:
+        write_atomically(report, text)
+    if as_json:
+        click.echo(text)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or none. Raises `DifyoffError`: `output-not-writable`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise DifyoffError(
+            Diagnosis(slug="output-not-writable", message=f"{path} cannot be written: {error.strerror}")
+        ) from error

@@ -1,0 +1,67 @@
+"""Between a finished package and its name: only what passes its verification is published."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal
+
+from .. import __version__
+from ..difypkg.daemons import Release, Settings
+from ..repack.options import Options
+from ..verify.api import VerifyOptions, verify
+from ..verify.report import Verdict, VerificationReport, to_json
+from .documents import write_atomically
+from .verification import ImageChoice, NotPublishedError, VerifyView
+
+_ASIDE: Final[dict[Verdict, str]] = {"failed": ".rejected", "error": ".unverified", "not-verified": ".unverified"}
+
+
+class VerifyingGate:
+    """The gate of one build, as `repack.api.build` takes it."""
+
+    def __init__(
+        self,
+        options: Options,
+        backend: Literal["local", "docker"],
+        releases: tuple[Release, ...],
+        *,
+        image: ImageChoice,
+        quiet: bool,
+    ) -> None:
+        self.report: VerificationReport | None = None
+        self._quiet = quiet
+        self._verify_options = VerifyOptions(
+            cache=options.cache,
+            index=options.index,
+            version=__version__,
+            backend=backend,
+            releases=releases,
+            settings=Settings(max_package_size=options.max_size),
+            image=image.reference,
+            pull=image.pull,
+            platform=image.platform,
+        )
+
+    def __call__(self, temporary: Path, path: Path) -> None:
+        """Let a finished package pass or, under a name that no `*.difypkg` finds, lay it aside with its report.
+
+        Raises `NotPublishedError`.
+        """
+        self.report = self._verify(temporary, path)
+        if self.report.verdict == "passed":
+            return
+        aside = path.with_name(path.name + _ASIDE[self.report.verdict])
+        temporary.replace(aside)
+        write_atomically(aside.with_name(f"{aside.name}.json"), to_json(self.report))
+        raise NotPublishedError(self.report, aside)
+
+    def check(self, package: Path) -> None:
+        """Verify a package that was there already; it stays where it is. Raises `NotPublishedError`."""
+        self.report = self._verify(package, package)
+        if self.report.verdict != "passed":
+            raise NotPublishedError(self.report, None)
+
+    def _verify(self, package: Path, path: Path) -> VerificationReport:
+        view = VerifyView(quiet=self._quiet)
+        report = replace(verify(package, self._verify_options, listen=view), package=str(path))
+        view.end(report)
+        return report

@@ -1,0 +1,74 @@
+"""Target files: what one site's image is, as `target probe` saves it and `build --target` takes it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.target import ARCHITECTURES, Target
+from .documents import write_atomically
+
+FORMAT: Final = "difyoff-target"
+SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetFile:
+    """A target and where it was read off: the image's reference, its digest and its uv; these three only for people.
+
+    Markers and tags follow from the architecture, the Python version and glibc's two numbers.
+    """
+
+    architecture: str
+    python: str
+    glibc: tuple[int, int]
+    uv: str | None = None
+    image: str | None = None
+    digest: str | None = None
+
+    @property
+    def target(self) -> Target:
+        """The target itself."""
+        architecture = next(name for name in ARCHITECTURES if name == self.architecture)
+        return Target(architecture=architecture, python=self.python, glibc=self.glibc)
+
+
+def write_target(path: Path, file: TargetFile) -> None:
+    """Write a target file. Raises `OSError`."""
+    write_atomically(path, to_json(file))
+
+
+def to_json(file: TargetFile) -> str:
+    """Return a target file's text."""
+    return json.dumps({"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(file)}, indent=2)
+
+
+def read_target(path: Path) -> TargetFile:
+    """Read a target file. Raises `DifyoffError` (`target-unreadable`) for anything else."""
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT or data["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"it is a {data['format']} of version {data['schema_version']}")
+        major, minor = map(int, data["glibc"])
+        file = TargetFile(
+            architecture=data["architecture"],
+            python=str(data["python"]),
+            glibc=(major, minor),
+            uv=data.get("uv"),
+            image=data.get("image"),
+            digest=data.get("digest"),
+        )
+        if file.architecture not in ARCHITECTURES or file.target.python_minor != (3, 12):
+            raise ValueError(f"no daemon runs on {file.architecture} with Python {file.python}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise DifyoffError(
+            Diagnosis(
+                slug="target-unreadable",
+                message=f"{path} is no target file",
+                context=(reason,),
+                hint=f"difyoff target probe IMAGE -o {path}",
+            )
+        ) from error
+    return file

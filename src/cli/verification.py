@@ -1,0 +1,155 @@
+"""Verification as the command line has it: what is asked for, how it is shown, and its part of the JSON."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import click
+
+from ..difypkg import daemons
+from ..difypkg.daemons import Release
+from ..difypkg.diagnosis import Diagnosis
+from .console import say, show_error, show_finding, show_stage
+
+if TYPE_CHECKING:
+    from ..verify.api import Event
+    from ..verify.report import ScenarioReport, VerificationReport
+
+BACKENDS: Final = ("local", "docker")
+
+_LABELS: Final = {"passed": "verified", "failed": "refused", "error": "error", "not-verified": "unverified"}
+_BRANCHES: Final = {
+    "requirements": "requirements.txt",
+    "sync": "uv.lock",
+    "sync-offline": "uv.lock, --offline",
+    "sync-frozen": "frozen lock",
+}
+
+daemon_option = click.option(
+    "--daemon", "daemon", multiple=True, metavar="RELEASE", help="The site's daemon release; may be repeated."
+)
+dify_option = click.option(
+    "--dify", "dify", multiple=True, metavar="VERSION", help="The daemon release that this version of Dify ships."
+)
+
+image_option = click.option(
+    "--image", metavar="REF", help="Use this image, by tag, digest or id, in place of the daemon release's own."
+)
+pull_option = click.option(
+    "--pull",
+    type=click.Choice(["never", "missing", "always"]),
+    default="missing",
+    show_default=True,
+    help="When to get the image from its registry.",
+)
+platform_option = click.option(
+    "--platform", metavar="OS/ARCH", help="The image's platform in Docker's words, such as linux/arm64."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageChoice:
+    """The container image that options name: its reference, when to pull it, its platform in Docker's words."""
+
+    reference: str | None
+    pull: Literal["never", "missing", "always"]
+    platform: str | None
+
+
+verify_option = click.option(
+    "--verify",
+    "verify_backend",
+    type=click.Choice(BACKENDS),
+    help="Install and start the package as the daemon does, and publish it only if that works. A backend is given with"
+    " `=`, as in --verify=docker.  [default: local]",
+)
+
+
+class VerifyCommand(click.Command):
+    """A command whose `--verify` takes a value only with `=`: alone, it never eats the next word, as click's would."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write the default backend behind every bare `--verify` before `--`."""
+        end = args.index("--") if "--" in args else len(args)
+        given = [f"--verify={BACKENDS[0]}" if word == "--verify" else word for word in args[:end]]
+        return super().parse_args(ctx, given + args[end:])
+
+
+def chosen_releases(daemon: Sequence[str], dify: Sequence[str]) -> tuple[Release, ...]:
+    """Return the releases that `--daemon` and `--dify` name. Raises `DifyoffError` (`unknown-daemon-release`)."""
+    named = (*map(daemons.release, daemon), *map(daemons.release_for_dify, dify))
+    return tuple(dict.fromkeys(named))
+
+
+class NotPublishedError(Exception):
+    """A package did not pass; `aside` is where it lies, with its report beside it."""
+
+    def __init__(self, report: "VerificationReport", aside: Path | None) -> None:
+        what = "the package is refused" if report.verdict == "failed" else "the package could not be verified"
+        super().__init__(f"{what}; it lies in {aside or report.package}")
+        self.report = report
+        self.aside = aside
+
+
+class VerifyView:
+    """Shows a verification as it goes; what it tells comes from several threads, a line at a time."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def __call__(self, event: "Event") -> None:
+        """Show an event."""
+        from ..verify.api import Fetching, Opened
+
+        if self._quiet:
+            return
+        if isinstance(event, Fetching):
+            show_stage("fetching", f"{event.what}, once")
+        elif not isinstance(event, Opened):
+            show_stage(_LABELS[event.verdict], scenario_line(event))
+
+    def end(self, report: "VerificationReport") -> None:
+        """Show what the report says besides: each diagnosis once, findings, and what was not checked."""
+        for diagnosis in _merged(report):
+            show_error(diagnosis)
+        findings = (*report.findings, *(finding for scenario in report.scenarios for finding in scenario.findings))
+        for finding in dict.fromkeys(findings):
+            show_finding(finding)
+        if report.not_checked and not self._quiet:
+            say(f"not checked: {'; '.join(report.not_checked)}")
+
+
+def _merged(report: "VerificationReport") -> Iterator[Diagnosis]:
+    """Yield each diagnosis of a slug once: the first, with what uv or the plugin says of it."""
+    seen: dict[str, list[Diagnosis]] = {}
+    for scenario in report.scenarios:
+        for check in scenario.checks:
+            if check.diagnosis:
+                seen.setdefault(check.diagnosis.slug, []).append(check.diagnosis)
+    for first, *others in seen.values():
+        said = next((each.context for each in others if each.context != first.context), ())
+        yield replace(first, context=(*first.context, *said))
+
+
+def scenario_line(report: "ScenarioReport") -> str:
+    """Return a scenario and what came of it, on one line."""
+    words: list[str] = [report.backend]
+    if report.daemon:
+        words.append(f"daemon {report.daemon}")
+    if report.architecture != "amd64" and report.daemon:
+        words.append(report.architecture)
+    if report.branch:
+        words.append(_BRANCHES[report.branch])
+    words += [f"{setting} set" for setting in report.settings]
+    if report.isolation:
+        words.append("no network (proved)" if report.isolation.proved else "network not proved to be cut off")
+    said = {check.name: check.message for check in report.checks if check.status == "passed"}
+    results = [said[name] for name in ("distributions",) if name in said]
+    if "start" in said:
+        results.append(f"started, {said['start']}")
+    if report.backend == "audit" and report.verdict == "passed":
+        results = [f"{len(said)} checks"]
+    if report.verdict != "passed" or not results:
+        return ", ".join(words)
+    return f"{', '.join(words)}: {', '.join(results)}"

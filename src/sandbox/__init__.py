@@ -1,0 +1,1 @@
+"""Where other programs run: processes, the network cut off and proved so, containers."""

@@ -1,0 +1,1 @@
+"""Getting files from elsewhere: the client, retries and resumption, and a content-addressed store."""

@@ -1,0 +1,236 @@
+"""The one way to the network: credentials by origin, safe redirects, one meaning for every answer of a server.
+
+The connections themselves (urllib3, TLS, proxies) are in `transfer.transport`, imported with the first request: a
+build that finds every wheel in its store never pays for them.
+"""
+
+import netrc
+import os
+import threading
+from base64 import b64encode
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+    from .transport import Transport
+
+_REDIRECTS: Final = 10
+_LONGEST_WAIT: Final = 60.0
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class TransientError(Exception):
+    """Another try may help. `after`: the seconds the server asked to wait, if it did."""
+
+    def __init__(self, reason: str, *, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+def public_url(url: str) -> str:
+    """Return a URL fit for a message: no user, no password, no query (signed links carry their secret there)."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="…" if parts.query else "", fragment="").geturl()
+
+
+def origin(url: str) -> str:
+    """Return `scheme://host:port` of a URL, the unit that credentials belong to."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS.get(parts.scheme)}"
+
+
+class Client:
+    """HTTP for any number of threads; connections are kept and reused.
+
+    `credentials` maps a URL to the (user, password) of its origin. Where none is given, those within a requested URL
+    count, then the machine's entry in the netrc file (`NETRC`, else `~/.netrc`; its `default` entry is left alone: it
+    would go to every host). `insecure_hosts` holds `host` or `host:port` whose certificates are not checked. The
+    proxies and certificates are those of the environment, see `transfer.transport`.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        credentials: Mapping[str, tuple[str, str]] | None = None,
+        insecure_hosts: Collection[str] = (),
+        connections: int = 16,
+        timeout: float = 30.0,
+    ) -> None:
+        self._version = version
+        self._credentials = {origin(url): pair for url, pair in (credentials or {}).items()}
+        self._insecure_hosts = frozenset(insecure_hosts)
+        self._connections = connections
+        self._timeout = timeout
+        self._live: set[BaseHTTPResponse] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def open(
+        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, timeout: float | None = None
+    ) -> Iterator["BaseHTTPResponse"]:
+        """Yield the answer to one request, redirects followed; read its body with `decode_content=False`.
+
+        The status is 2xx, or 416 for a request with a range. `timeout` is in seconds of silence. Raises
+        `TransientError` where another try may help, while the body is read too, and where it will not, `DifyoffError`:
+        `file-not-on-index`, `index-unauthorised`, `index-unreachable`, `tls-failed`, `unsafe-redirect`.
+        """
+        transport = self._transport_once()
+        with transport.errors(url):
+            response = self._follow(transport, method, url, dict(headers or {}), timeout or self._timeout)
+            self._live.add(response)
+            try:
+                yield response
+            finally:
+                self._live.discard(response)
+                response.close()  # a body that was read to its end has given its connection back already
+
+    def interrupt(self) -> None:
+        """End the reading of every open response, from another thread."""
+        for response in tuple(self._live):
+            with suppress(OSError, ValueError, RuntimeError):
+                response.shutdown()
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        if "_transport" in self.__dict__:
+            self._transport.close()
+
+    def _transport_once(self) -> "Transport":
+        with self._lock:  # cached_property alone would build one for each thread
+            return self._transport
+
+    @cached_property
+    def _transport(self) -> "Transport":
+        from .transport import Transport
+
+        return Transport(insecure_hosts=self._insecure_hosts, connections=self._connections)
+
+    def _follow(
+        self, transport: "Transport", method: str, url: str, headers: dict[str, str], timeout: float
+    ) -> "BaseHTTPResponse":
+        given = _userinfo(urlsplit(url))
+        start = origin(url)
+        for _ in range(_REDIRECTS):
+            pair = given if given and origin(url) == start else self._pair(url)
+            sent = {
+                "User-Agent": f"difyoff/{self._version}",
+                "Accept-Encoding": "identity",
+                **({"Authorization": basic(*pair)} if pair else {}),
+                **headers,
+            }
+            response = transport.request(method, _without_userinfo(url), sent, timeout)
+            location = response.get_redirect_location()
+            if not location:
+                if response.status // 100 == 2 or (response.status == 416 and "Range" in headers):
+                    return response
+                _spend(response)
+                raise _refusal(url, response)
+            _spend(response)
+            url = _redirected(url, location)
+        raise DifyoffError(
+            Diagnosis(slug="unsafe-redirect", message=f"{public_url(url)}: the server redirects without end")
+        )
+
+    def _pair(self, url: str) -> tuple[str, str] | None:
+        host = urlsplit(url).hostname or ""
+        return self._credentials.get(origin(url)) or self._netrc.get(host)
+
+    @cached_property
+    def _netrc(self) -> dict[str, tuple[str, str]]:
+        path = Path(os.environ.get("NETRC") or "~/.netrc")
+        try:
+            hosts = netrc.netrc(path.expanduser()).hosts
+        except (OSError, RuntimeError, UnicodeError, netrc.NetrcParseError):
+            return {}  # as uv does; a server that wanted it answers 401, whose page speaks of netrc
+        return {host: (user, password) for host, (user, _, password) in hosts.items() if host != "default"}
+
+
+def basic(user: str, password: str) -> str:
+    """Return the value of a basic `Authorization` header (RFC 7617, UTF-8)."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def _userinfo(parts: SplitResult) -> tuple[str, str] | None:
+    if parts.username is None and parts.password is None:
+        return None
+    return unquote(parts.username or ""), unquote(parts.password or "")
+
+
+def _without_userinfo(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        target = _without_userinfo(urljoin(url, location))
+        safe = origin(target).startswith(("https:",) if urlsplit(url).scheme == "https" else ("https:", "http:"))
+    except ValueError:  # no URL at all
+        target, safe = "nowhere", False
+    if not safe:
+        raise DifyoffError(
+            Diagnosis(
+                slug="unsafe-redirect",
+                message=f"{public_url(url)} redirects to {public_url(target)}, which is not followed",
+                hint="ask whoever runs the index or the proxy; a login page of the network does this too",
+            )
+        )
+    return target
+
+
+def _spend(response: "BaseHTTPResponse") -> None:
+    # A short body is read so that its connection can be used again.
+    if (response.length_remaining or 0) <= 1 << 16 and "Content-Length" in response.headers:
+        response.drain_conn()
+    response.close()
+
+
+def _refusal(url: str, response: "BaseHTTPResponse") -> TransientError | DifyoffError:
+    status = response.status
+    said = f"HTTP {status} {response.reason or ''}".strip()
+    if status in (408, 425, 429, 500, 502, 503, 504):
+        return TransientError(said, after=_retry_after(response.headers.get("Retry-After")))
+    if status in (401, 403, 407):
+        return DifyoffError(
+            Diagnosis(
+                slug="index-unauthorised",
+                message=f"the server does not let us have {public_url(url)}: {said}",
+                hint="give the index's user and password in its URL or in a netrc file"
+                if status != 407
+                else "give the proxy's user and password in HTTPS_PROXY and HTTP_PROXY",
+            )
+        )
+    return DifyoffError(
+        Diagnosis(
+            slug="file-not-on-index",
+            message=f"the server does not have {public_url(url)}: {said}",
+            hint="the lock names a file that the index lacks: sync the mirror, or lock again against this index",
+        )
+    )
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read `Retry-After`: seconds or a date (RFC 9110 §10.2.3), at most a minute of it."""
+    if not value:
+        return None
+    from email.utils import parsedate_to_datetime  # rarely needed, and it brings the email package
+
+    try:
+        if value.isdecimal():
+            seconds = float(value)
+        else:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return min(max(seconds, 0.0), _LONGEST_WAIT)

@@ -1,0 +1,277 @@
+"""Fetch wheels into the store: in parallel, hashed on the way, resumed where the network broke off.
+
+A file gets its name in the store only when it has the size and every hash its lock names.
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from .client import Client, TransientError, public_url
+from .parallel import parallel
+from .store import CHUNK, Partial, WheelStore, no_room
+
+_TRIES: Final = 5
+_FIRST_WAIT: Final = 0.25  # seconds; doubled each time
+_ENOUGH: Final = 1 << 20  # after a try that brought this much, the count starts anew
+_HEAD_SECONDS: Final = 5.0
+_ALGORITHMS: Final = frozenset(name for name in hashlib.algorithms_guaranteed if not name.startswith("shake"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A file to fetch: an http(s) or file URL, or a plain path, and what its lock says of it.
+
+    `hashes` maps algorithms to hexadecimal digests (PEP 751); at least one must be of `hashlib`'s guaranteed ones. A
+    file is found in the store only by its sha256. `size` is in bytes, `None` where the lock does not say.
+    """
+
+    url: str
+    filename: str
+    hashes: Mapping[str, str]
+    size: int | None = None
+
+    @property
+    def checkable(self) -> dict[str, str]:
+        """The hashes that can be checked, lower case."""
+        return {name.lower(): value.lower() for name, value in self.hashes.items() if name.lower() in _ALGORITHMS}
+
+    @property
+    def sha256(self) -> str | None:
+        """The expected sha256, if the lock names it."""
+        return self.checkable.get("sha256")
+
+    @property
+    def key(self) -> str:
+        """The expected hash with its algorithm: the same for the same content. Raises `ValueError` without one."""
+        if not (hashes := self.checkable):
+            message = f"{self.filename}: no hash to check it by"
+            raise ValueError(message)
+        algorithm = "sha256" if "sha256" in hashes else max(hashes, key=lambda name: len(hashes[name]))
+        return f"{algorithm}-{hashes[algorithm]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A file that lies in the store under `sha256`; `size` in bytes."""
+
+    download: Download
+    sha256: str
+    size: int
+    from_store: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a `fetch` is. Bytes are those that had to be moved; `total` is `None` while a size is not known."""
+
+    files: int
+    finished: int
+    received: int
+    total: int | None
+
+
+def fetch(
+    downloads: Sequence[Download],
+    store: WheelStore,
+    client: Client,
+    *,
+    jobs: int = 16,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> tuple[Fetched, ...]:
+    """Bring every download into the store and return them in the same order.
+
+    `on_progress` is called in the caller's thread. The first error ends the others; what came of a file stays in the
+    store for the next run. Raises `DifyoffError`: `hash-mismatch`, `size-mismatch`, `file-not-on-index`,
+    `index-unauthorised`, `index-unreachable`, `tls-failed`, `unsafe-redirect`, `disk-full`, `store-not-writable`.
+    """
+    wanted = {download.key: download for download in downloads}
+    missing = [download for download in wanted.values() if not (download.sha256 and store.has(download.sha256))]
+    needed = sum(max(0, (download.size or 0) - store.begun(download.key)) for download in missing)
+    if missing and needed > store.free():
+        raise no_room(store.root, needed)
+    # The largest first: a big file begun last would be waited for alone.
+    order = sorted(wanted.values(), key=lambda download: -(download.size or 0))
+    total = None if any(download.size is None for download in missing) else sum(each.size or 0 for each in missing)
+    received = 0
+    done: dict[str, Fetched] = {}
+    work = parallel(lambda download: _bring(download, store, client), order, jobs, on_stop=client.interrupt)
+    with closing(work) as events:
+        for event in events:
+            if isinstance(event, Fetched):
+                done[event.download.key] = event
+            else:
+                received += event
+            on_progress(Progress(files=len(order), finished=len(done), received=received, total=total))
+    return tuple(done[download.key] for download in downloads)
+
+
+def sizes(downloads: Sequence[Download], client: Client, *, jobs: int = 16) -> tuple[int | None, ...]:
+    """Return the sizes in bytes, asked of the server (HEAD) where the lock does not say; `None`: nor did the server."""
+    found = dict(parallel(lambda item: _ask(item, client), list(enumerate(downloads)), jobs, on_stop=client.interrupt))
+    return tuple(found[index] for index in range(len(downloads)))
+
+
+def _ask(item: tuple[int, Download], client: Client) -> Generator[tuple[int, int | None], None, None]:
+    index, download = item
+    size = download.size
+    if size is None and (path := _local(download.url)):
+        size = path.stat().st_size if path.is_file() else None
+    elif size is None:
+        try:
+            with client.open(download.url, method="HEAD", timeout=_HEAD_SECONDS) as response:
+                declared = response.headers.get("Content-Length", "")
+                size = int(declared) if declared.isdecimal() else None
+        except (TransientError, DifyoffError):
+            pass  # the fetch itself will say what is wrong
+    yield index, size
+
+
+def _bring(download: Download, store: WheelStore, client: Client) -> Generator[int | Fetched, None, None]:
+    """Yield the bytes received (less than 0: thrown away again), then the file; closing the generator ends the work."""
+    if download.sha256 and (size := store.intact(download.sha256)) is not None:
+        yield Fetched(download=download, sha256=download.sha256, size=size, from_store=True)
+        return
+    with store.partial(download.key, download.checkable, needed=download.size) as part:
+        if path := _local(download.url):
+            part.restart()
+            yield from _copy(download, path, part)
+        elif not _complete(download, part):
+            yield from _receive_with_retries(download, part, store, client)
+        if problem := _problem(download, part):
+            part.restart()  # wrong bytes are nothing to resume from
+            raise DifyoffError(problem)
+        yield Fetched(download=download, sha256=store.commit(part), size=part.size, from_store=False)
+
+
+def _complete(download: Download, part: Partial) -> bool:
+    """Say whether an earlier run ended between the last byte and the final name; drop more than there can be."""
+    if download.size is not None and part.size >= download.size and _problem(download, part):
+        part.restart()
+    return download.size is not None and part.size == download.size > 0
+
+
+def _copy(download: Download, path: Path, part: Partial) -> Generator[int, None, None]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DifyoffError(
+            Diagnosis(
+                slug="file-not-on-index",
+                message=f"{path} cannot be read: {error.strerror}",
+                hint="the lock names a file that is not there: bring it, or lock again",
+            )
+        ) from error
+    with file:
+        while chunk := file.read(CHUNK):
+            part.write(chunk)
+            yield len(chunk)
+
+
+def _receive_with_retries(
+    download: Download, part: Partial, store: WheelStore, client: Client
+) -> Generator[int, None, None]:
+    failures = 0
+    for tries in count(1):
+        before = part.size
+        try:
+            yield from _receive(download, part, store, client)
+        except TransientError as error:
+            failures = 1 if part.size - before >= _ENOUGH else failures + 1
+            if failures == _TRIES:
+                raise _gave_up(download, tries, error) from error
+            backoff = _FIRST_WAIT * 2 ** (failures - 1) * random.uniform(0.5, 1)
+            time.sleep(backoff if error.after is None else error.after)
+            yield 0  # the place to be stopped after a wait
+            continue
+        if not (part.resumed and _problem(download, part)):
+            return
+        # The pieces do not fit: an old one was bad, or the file changed between tries. Once more, in one piece.
+        yield -part.size
+        part.restart()
+
+
+def _receive(download: Download, part: Partial, store: WheelStore, client: Client) -> Generator[int, None, None]:
+    """Go on where the partial file ends, for as long as one answer lasts."""
+    part.resumed = part.size > 0
+    headers = {"Range": f"bytes={part.size}-"} if part.size else {}
+    with client.open(download.url, headers=headers) as response:
+        yield 0  # the place to be stopped at once: from here on `client.interrupt` reaches the response
+        start = _first_byte(response.status, response.headers)
+        if start != part.size:
+            yield -part.size if part.resumed else 0
+            part.restart()
+            if start != 0:
+                raise TransientError("the server went on from another place than asked")
+        declared = response.length_remaining
+        if download.size is None and declared is not None and declared > store.free():
+            raise no_room(store.root, declared)
+        while chunk := response.read1(CHUNK, decode_content=False):
+            part.write(chunk)
+            yield len(chunk)
+            if download.size is not None and part.size > download.size:
+                return
+    if declared is None and download.size is not None and part.size < download.size:
+        raise TransientError("the connection closed before the end of the file")
+
+
+def _first_byte(status: int, headers: Mapping[str, str]) -> int | None:
+    """Return where in the file an answer's body starts (RFC 9110 §14.4); `None` where it has none of the file."""
+    if status != 206:
+        return None if status == 416 else 0
+    unit, _, rest = headers.get("Content-Range", "").partition(" ")
+    first = rest.partition("-")[0]
+    return int(first) if unit == "bytes" and first.isdecimal() else None
+
+
+def _problem(download: Download, part: Partial) -> Diagnosis | None:
+    """Compare a finished file with what the lock says of it."""
+    name, place = download.filename, public_url(download.url)
+    page = part.head.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    note = "what came is a web page, not a wheel: a login page of the network or an error page" if page else None
+    if download.size is not None and part.size != download.size:
+        return Diagnosis(
+            slug="size-mismatch",
+            message=f"{name} has {part.size:,} bytes or more, its lock says {download.size:,}"
+            if part.size > download.size
+            else f"{name} has {part.size:,} bytes, its lock says {download.size:,}",
+            context=(place,),
+            note=note,
+        )
+    for algorithm, expected in download.checkable.items():
+        if (found := part.digest(algorithm)) != expected:
+            return Diagnosis(
+                slug="hash-mismatch",
+                message=f"{name} is not the file its lock names: its {algorithm} is another",
+                context=(place, f"expected {expected}", f"received {found}"),
+                note=note,
+            )
+    return None
+
+
+def _gave_up(download: Download, tries: int, error: TransientError) -> DifyoffError:
+    return DifyoffError(
+        Diagnosis(
+            slug="index-unreachable",
+            message=f"{download.filename} could not be fetched in {tries} tries: {error}",
+            context=(public_url(download.url),),
+            hint="try again, what has come is kept; behind a proxy set HTTPS_PROXY",
+        )
+    )
+
+
+def _local(url: str) -> Path | None:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        from urllib.request import url2pathname  # brings all of http.client with it
+
+        return Path(url2pathname(parts.path))
+    return None if parts.scheme in ("http", "https") else Path(url)
