@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from ..difypkg.place import PluginPlace
 from ..difypkg.record import Record, SourceRecord, dump_record
 from ..transfer.store import WheelStore
 from .checks import disagreement_findings, refuse
@@ -24,13 +25,15 @@ Gate: TypeAlias = Callable[[Path, Path], None]
 """Called with the finished package under its temporary name, and its final one; raises to keep it from getting that."""
 
 
-def build(location: Path, options: Options, *, listen: Listener = silent, gate: Gate | None = None) -> OfflinePackage:
-    """Make an offline package of a `.difypkg` or a plugin folder.
+def build(
+    place: PluginPlace, options: Options, *, listen: Listener = silent, gate: Gate | None = None
+) -> OfflinePackage:
+    """Make an offline package of the plugin at a place.
 
     The package is published under its final name only when it is whole and `gate`, where given, lets it pass. Raises
     `DifyoffError` for everything that stops the work; nothing is left half-written.
     """
-    with open_plugin(location, with_env=options.with_env) as plugin:
+    with open_plugin(place, with_env=options.with_env) as plugin:
         listen(Opened(identity=plugin.identity, findings=plugin.findings))
         if plugin.record is not None:
             return up_to_date(plugin, plugin.record, options)

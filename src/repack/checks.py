@@ -15,7 +15,7 @@ def refuse(plugin: Plugin, options: Options) -> None:
         raise DifyoffError(
             Diagnosis(
                 slug="already-offline",
-                message=f"{plugin.location.name} was made offline already, by {offline_maker(plugin.dependencies)}",
+                message=f"{plugin.place.name} was made offline already, by {offline_maker(plugin.dependencies)}",
                 context=marks,
                 note="What its author wrote cannot be told any more from what that tool changed.",
                 hint=f"Build from the original, {original}, as the marketplace or its author gives it.",

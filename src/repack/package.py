@@ -1,7 +1,6 @@
 """A finished package, and all there is to say of it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from packaging.utils import parse_wheel_filename
@@ -9,6 +8,7 @@ from packaging.utils import parse_wheel_filename
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.edits import Edit
 from ..difypkg.identity import Identity
+from ..difypkg.place import PluginPlace
 from ..difypkg.record import Record, WheelRecord
 from ..difypkg.site import SiteSetting, SizeVerdict, site_findings, site_settings, size_verdict
 from ..difypkg.target import ARCHITECTURES, Target
@@ -21,10 +21,10 @@ State: TypeAlias = Literal["written", "up to date"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """The plugin that a package was made from: what it was read from and its own identity."""
+class PackageSource:
+    """The plugin that a package was made from: where it was read and its own identity."""
 
-    location: Path
+    place: PluginPlace
     identity: Identity
 
 
@@ -32,7 +32,7 @@ class Source:
 class OfflinePackage:
     """A finished package and all there is to say of it. `state` tells whether the file was there already."""
 
-    source: Source
+    source: PackageSource
     package: Packed
     state: State
     targets: tuple[Target, ...]
@@ -60,7 +60,7 @@ def describe(
     )
     wheels_size = sum(wheel.size for wheel in wheels)
     return OfflinePackage(
-        source=Source(location=plugin.location, identity=plugin.identity),
+        source=PackageSource(place=plugin.place, identity=plugin.identity),
         package=packed,
         state=state,
         targets=options.targets,
@@ -86,15 +86,15 @@ def up_to_date(plugin: Plugin, record: Record, options: Options) -> OfflinePacka
         raise DifyoffError(
             Diagnosis(
                 slug="already-offline",
-                message=f"{plugin.location.name} is an offline package of difyoff already, for "
+                message=f"{plugin.place.name} is an offline package of difyoff already, for "
                 + " and ".join(target.architecture for target in record.targets),
                 hint=f"Build another target from the original, {record.source.identity}.",
             )
         )
     packed = Packed(
-        path=plugin.location,
+        path=plugin.place.path,
         sha256=plugin.sha256 or "",
-        size=plugin.location.stat().st_size,
+        size=plugin.place.path.stat().st_size,
         unpacked_size=plugin.size,
         identity=plugin.identity,
     )

@@ -15,6 +15,7 @@ from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.identity import Identity, checksum
 from ..difypkg.ignore import IGNORE_FILES, IgnorePattern, parse_ignore_file
 from ..difypkg.manifest import MANIFEST, Manifest, check_files, read_manifest
+from ..difypkg.place import PluginPlace
 from ..difypkg.record import RECORD, Record, load_record
 from ..difypkg.signature import VERIFICATION, Signature, read_signature
 
@@ -43,7 +44,7 @@ class Plugin:
     difyoff made this package.
     """
 
-    location: Path
+    place: PluginPlace
     manifest: Manifest
     identity: Identity
     sha256: str | None
@@ -60,30 +61,30 @@ class Plugin:
 
 
 @contextmanager
-def open_plugin(location: Path, *, with_env: bool = False) -> Iterator[Plugin]:
-    """Open a `.difypkg` or a plugin folder; its files can be read until the block ends.
+def open_plugin(place: PluginPlace, *, with_env: bool = False) -> Iterator[Plugin]:
+    """Open the plugin at a place; its files can be read until the block ends.
 
     `with_env` packs a folder's `.env`, which holds secrets as a rule. Raises `DifyoffError`: `file-not-found`,
     `not-a-zip`, `not-a-plugin`, `manifest-invalid`, `asset-missing`, `no-dependency-file` and those of the readers.
     """
-    if location.is_dir():
-        files, findings = _read_folder(location, with_env=with_env)
-        yield _read(location, files, findings, sha256=None, signature=None)
+    if place.path.is_dir():
+        files, findings = _read_folder(place.path, with_env=with_env)
+        yield _read(place, files, findings, sha256=None, signature=None)
         return
-    with Archive(location) as archive:
+    with Archive(place.path) as archive:
         files = {
             member.path: SourceFile(size=member.size, chunks=partial(archive.chunks, member.path))
             for member in archive.members
         }
         verification = files[VERIFICATION].read() if VERIFICATION in files else None
         signature = read_signature(archive.comment, verification)
-        with location.open("rb") as stream:
+        with place.path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        yield _read(location, files, _archive_findings(archive), sha256=sha256, signature=signature)
+        yield _read(place, files, _archive_findings(archive), sha256=sha256, signature=signature)
 
 
 def _read(
-    location: Path,
+    place: PluginPlace,
     files: Mapping[str, SourceFile],
     findings: tuple[Diagnosis, ...],
     *,
@@ -94,7 +95,7 @@ def _read(
         raise DifyoffError(
             Diagnosis(
                 slug="not-a-plugin",
-                message=f"{location.name} holds no {MANIFEST}: it is no Dify plugin",
+                message=f"{place.name} holds no {MANIFEST}: it is no Dify plugin",
                 context=tuple(f"holds {path}" for path in sorted(files)[:5]),
                 hint=f"Name the folder or package that has {MANIFEST} at its root.",
             )
@@ -104,7 +105,7 @@ def _read(
     dependencies = read_dependency_files({name: files[name].read() for name in FILES if name in files})
     digests = {path: _digest(file) for path, file in files.items()}
     return Plugin(
-        location=location,
+        place=place,
         manifest=manifest,
         identity=Identity(
             author=manifest.author, name=manifest.name, version=manifest.version, checksum=checksum(digests)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from difyoff.difypkg.daemons import Branch, Release, newest
+from difyoff.difypkg.place import local_place
 from difyoff.difypkg.target import TARGETS, Architecture
 from difyoff.repack.api import build
 from difyoff.repack.options import Options
@@ -264,7 +265,7 @@ def build_good(folder: Path, index: Index, uv: Path, *, arch: Sequence[Architect
         cache=folder / "cache",
         version="0.0.0",
     )
-    return build(write_plugin(folder / "tiny"), options).package.path
+    return build(local_place(write_plugin(folder / "tiny")), options).package.path
 
 
 # --- The shelf -------------------------------------------------------------------------------------------------------

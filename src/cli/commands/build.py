@@ -11,6 +11,7 @@ from ... import __version__
 from ...difypkg import daemons
 from ...difypkg.daemons import Release
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
+from ...difypkg.place import local_place
 from ...repack.api import build
 from ...repack.options import BuildImage, Options
 from ...repack.package import OfflinePackage
@@ -167,7 +168,7 @@ def _gate(
 def _build_one(plugin: Path, options: Options, gate: "VerifyingGate | None", *, quiet: bool) -> BuildResult:
     try:
         with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
-            built = build(plugin, options, listen=view, gate=gate)
+            built = build(local_place(plugin), options, listen=view, gate=gate)
             if gate is not None and gate.report is None:
                 gate.check(built.package.path)
             for finding in built.findings:

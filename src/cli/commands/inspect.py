@@ -10,6 +10,7 @@ import click
 from ...difypkg.daemons import Layout, Release, Settings, plan, releases
 from ...difypkg.dependencies import offline_marks
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
+from ...difypkg.place import local_place
 from ...repack.source import Plugin, open_plugin
 from ..console import human_size, printable, show_error, show_finding
 from ..documents import (
@@ -44,7 +45,7 @@ def command(packages: tuple[Path, ...], as_json: bool, report: Path | None, quie
 
 def _inspect(package: Path) -> InspectResult:
     try:
-        with open_plugin(package) as plugin:
+        with open_plugin(local_place(package)) as plugin:
             for finding in plugin.findings:
                 show_finding(finding)
             return _result(package, plugin)
