@@ -13,8 +13,8 @@ from ..difypkg.target import Architecture
 from ..sandbox.isolation import Isolation
 from ..uvrun.environment import IndexSettings
 from .audit.api import audit
+from .backends.local import LocalOptions, verify_local
 from .extract import ExtractedPackage, extract
-from .local import LocalOptions, verify_local
 from .report import Check, ScenarioReport, VerificationReport, worst_verdict
 from .scenario import Scenario, architectures_of, plan_branch, plan_scenarios
 
@@ -126,7 +126,7 @@ def _audit(package: Path, options: VerifyOptions, listen: Listener) -> tuple[Sce
 def _release_of_image(options: VerifyOptions) -> tuple[Release, ...]:
     if options.backend != "docker" or options.image is None:
         return ()
-    from .docker.backend import release_of
+    from .backends.docker.backend import release_of
 
     release = release_of(options.image)
     return () if release is None else (release,)
@@ -141,7 +141,7 @@ def _run(
     listen: Listener,
 ) -> tuple[ScenarioReport, ...]:
     if options.backend == "docker":
-        from .docker.backend import DockerOptions, verify_docker
+        from .backends.docker.backend import DockerOptions, verify_docker
 
         return verify_docker(
             package,

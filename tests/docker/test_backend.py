@@ -8,7 +8,7 @@ from testcontainers.core.container import DockerContainer
 
 from difyoff.difypkg.daemons import Settings, release
 from difyoff.difypkg.diagnosis import DifyoffError
-from difyoff.verify.docker.backend import DockerOptions, release_of, verify_docker
+from difyoff.verify.backends.docker.backend import DockerOptions, release_of, verify_docker
 from difyoff.verify.extract import extract
 from difyoff.verify.report import ScenarioReport
 from difyoff.verify.scenario import Scenario

@@ -18,8 +18,8 @@ from difyoff.difypkg.daemons import Step
 from difyoff.difypkg.diagnosis import DifyoffError
 from difyoff.sandbox.engine import DaemonImage, connect, find_image
 from difyoff.sandbox.leftovers import RUN, labels, remove_leftovers
-from difyoff.verify.docker import sandbox
-from difyoff.verify.docker.sandbox import DaemonSandbox
+from difyoff.verify.backends.docker import sandbox
+from difyoff.verify.backends.docker.sandbox import DaemonSandbox
 from difyoff.verify.extract import extract
 from kit import engine
 from kit.cli import difyoff
@@ -28,7 +28,7 @@ _LIFE = 300
 _ENTER = """\
 import sys
 from difyoff.sandbox.engine import connect, find_image
-from difyoff.verify.docker.sandbox import DaemonSandbox
+from difyoff.verify.backends.docker.sandbox import DaemonSandbox
 with connect() as client:
     image = find_image(client, sys.argv[1], pull="never", platform=None)
 with DaemonSandbox(image, life=300) as box:

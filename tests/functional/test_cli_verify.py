@@ -11,7 +11,7 @@ import pytest
 from difyoff.cli.main import run as run_here
 from difyoff.difypkg.diagnosis import Exit
 from difyoff.sandbox.isolation import choose_isolation
-from difyoff.verify import local
+from difyoff.verify.backends import local
 from kit.broken import SHELF, read, write
 from kit.cli import Run, difyoff
 from kit.index import Index

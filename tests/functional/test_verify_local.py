@@ -13,9 +13,9 @@ from difyoff.difypkg.target import TARGETS, Architecture
 from difyoff.sandbox.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, obstacle
 from difyoff.uvrun.environment import read_index_settings
 from difyoff.uvrun.uv import LOCK_UV
-from difyoff.verify import local
+from difyoff.verify.backends import local
+from difyoff.verify.backends.local import LocalOptions, verify_local
 from difyoff.verify.extract import extract
-from difyoff.verify.local import LocalOptions, verify_local
 from difyoff.verify.report import Check, ScenarioReport
 from difyoff.verify.scenario import Scenario
 from kit.broken import SHELF, Broken, read, write

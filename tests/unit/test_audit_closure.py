@@ -13,9 +13,9 @@ from packaging.version import Version
 
 from difyoff.difypkg.target import TARGETS
 from difyoff.verify.audit.closure import Closure, read_project, read_rules, walk, world_of
-from difyoff.verify.audit.lock import read_lock
 from difyoff.verify.audit.universal import is_confined_alike, resolved_worlds, universal_gaps
-from difyoff.verify.audit.wheels import BundledWheel, Wheelhouse
+from difyoff.verify.contents.lock import read_lock
+from difyoff.verify.contents.wheels import BundledWheel, Wheelhouse
 
 X86_64 = "cp312-cp312-manylinux_2_17_x86_64"
 AARCH64 = "cp312-cp312-manylinux_2_17_aarch64"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difyoff.verify.audit.elf import NotElfError, SharedObject, read_elf
+from difyoff.verify.contents.elf import NotElfError, SharedObject, read_elf
 from kit.elf import shared_object
 
 

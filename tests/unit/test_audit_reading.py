@@ -10,9 +10,9 @@ from difyoff.difypkg.diagnosis import Diagnosis
 from difyoff.difypkg.target import TARGETS
 from difyoff.verify.audit.closure import world_of
 from difyoff.verify.audit.faults import FROZEN, REQUIREMENTS, RESOLVING, SYNC, Branches, Fault, met, telling_where
-from difyoff.verify.audit.lock import installed, lock_gaps, read_lock
-from difyoff.verify.audit.requirements import read_requirements
 from difyoff.verify.audit.settings import folder, open_indexes, read_settings, redirections, wrong_python
+from difyoff.verify.contents.lock import installed, lock_gaps, read_lock
+from difyoff.verify.contents.requirements import read_requirements
 
 AMD64 = TARGETS["amd64"]
 ALL = ("requirements.txt", "pyproject.toml", "uv.lock")

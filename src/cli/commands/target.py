@@ -63,7 +63,7 @@ def probe(image: str, output: Path | None, pull: "Pull", platform: str | None) -
 
     IMAGE is any that the engine has or can fetch: a tag, a digest or an id.
     """
-    from ...verify.docker.backend import probe_image
+    from ...verify.backends.docker.backend import probe_image
 
     found, facts = probe_image(image, pull=pull, platform=platform)
     target = facts.target()

@@ -13,6 +13,7 @@ from ...difypkg.identity import Identity, checksum
 from ...difypkg.manifest import MANIFEST, Manifest, check_files, read_manifest
 from ...difypkg.site import size_verdict
 from ...difypkg.target import Architecture
+from ..contents.wheels import BundledWheel, library_faults
 from ..report import Check
 from .dependencies import Installs, closure_faults, closures, file_faults, original_faults
 from .faults import NOTHING, Fault, met, telling_where
@@ -26,7 +27,6 @@ from .settings import (
     redirections,
     wrong_python,
 )
-from .wheels import BundledWheel, library_faults
 
 _T = TypeVar("_T")
 

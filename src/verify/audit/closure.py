@@ -16,8 +16,8 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from ...difypkg.target import Target
+from ..contents.wheels import BundledWheel, Wheelhouse
 from .gaps import Gap
-from .wheels import BundledWheel, Wheelhouse
 
 _NO_EXTRA: Final = frozenset({""})
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from ...difypkg.daemons import LOCK, PYPROJECT, REQUIREMENTS
 from ...difypkg.dependencies import offline_marks
 from ...difypkg.diagnosis import Diagnosis
+from ..contents.lock import installed, lock_gaps
+from ..contents.wheels import Wheelhouse
 from .closure import Closure, Project, parse, read_project, read_rules, walk, world_of
 from .faults import FROZEN, NOTHING, RESOLVING, SYNC, Branches, Fault
 from .faults import REQUIREMENTS as REQUIREMENTS_BRANCH
 from .gaps import Gap, faults_of
-from .lock import installed, lock_gaps
 from .package import Package
 from .settings import folder
 from .universal import is_confined_alike, resolved_worlds, universal_gaps
-from .wheels import Wheelhouse
 
 _REBUILD = "rebuild it from the original plugin with `difyoff build`"
 

@@ -10,11 +10,11 @@ from ...difypkg.dependencies import DependencyFiles, decode, parse_toml
 from ...difypkg.diagnosis import Diagnosis, DifyoffError
 from ...difypkg.record import RECORD, Record, load_record
 from ...difypkg.target import TARGETS, Architecture, Target
+from ..contents.lock import Lock, read_lock
+from ..contents.requirements import RequirementsFile, read_requirements
+from ..contents.wheels import Wheelhouse, native_architectures, read_wheelhouse
 from .faults import EVERY, NOTHING, SYNC, Branches, Fault
-from .lock import Lock, read_lock
-from .requirements import RequirementsFile, read_requirements
 from .settings import PYTHON_VERSIONS, UV_TOML, UvSettings, read_settings
-from .wheels import Wheelhouse, native_architectures, read_wheelhouse
 
 _T = TypeVar("_T")
 _ARCHITECTURES: Final[Mapping[str, Architecture]] = {"amd64": "amd64", "arm64": "arm64"}

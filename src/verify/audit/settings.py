@@ -13,10 +13,10 @@ from ...difypkg.daemons import LOCK
 from ...difypkg.dependencies import PYPROJECT, DependencyFiles
 from ...difypkg.diagnosis import Diagnosis
 from ...difypkg.target import Target
+from ..contents.lock import Lock
+from ..contents.requirements import RequirementsFile
 from .closure import world_of
 from .faults import EVERY, FROZEN, NOTHING, REQUIREMENTS, RESOLVING, SYNC, Branches, Fault
-from .lock import Lock
-from .requirements import RequirementsFile
 
 UV_TOML: Final = "uv.toml"
 PYTHON_VERSIONS: Final = (".python-version", ".python-versions")

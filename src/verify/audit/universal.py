@@ -6,10 +6,10 @@ from typing import Final
 from packaging.markers import Marker
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from ..contents.lock import Lock
+from ..contents.wheels import Wheelhouse
 from .closure import Closure, Project, Rules, World, walk
 from .gaps import Gap
-from .lock import Lock
-from .wheels import Wheelhouse
 
 _PLATFORMS: Final = (
     ("linux", "Linux", "posix", "x86_64"),

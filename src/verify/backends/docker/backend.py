@@ -12,16 +12,16 @@ from pathlib import PurePosixPath
 from time import monotonic
 from typing import Final
 
-from ...difypkg.daemonlog import diagnose_log
-from ...difypkg.daemons import Release, Settings, Step, release
-from ...difypkg.diagnosis import Diagnosis, DifyoffError
-from ...difypkg.target import TARGETS
-from ...sandbox.engine import REPOSITORY, DaemonImage, Pull, connect, find_image
-from ..extract import ExtractedPackage
-from ..probe import ImageFacts
-from ..report import Check, IsolationRecord, ScenarioReport
-from ..scenario import Scenario
-from ..steps import run_steps
+from ....difypkg.daemonlog import diagnose_log
+from ....difypkg.daemons import Release, Settings, Step, release
+from ....difypkg.diagnosis import Diagnosis, DifyoffError
+from ....difypkg.target import TARGETS
+from ....sandbox.engine import REPOSITORY, DaemonImage, Pull, connect, find_image
+from ...extract import ExtractedPackage
+from ...report import Check, IsolationRecord, ScenarioReport
+from ...scenario import Scenario
+from ...steps import run_steps
+from .probe import ImageFacts
 from .sandbox import RUNG, DaemonSandbox
 
 _LIFE: Final = 3600  # seconds; more than all of a release's time-outs together

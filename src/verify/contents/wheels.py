@@ -25,8 +25,8 @@ from packaging.version import InvalidVersion, Version
 from ...difypkg.archive import Archive, Member
 from ...difypkg.diagnosis import Diagnosis
 from ...difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
+from ..audit.faults import Fault
 from .elf import MACHINES, NotElfError, SharedObject, read_elf
-from .faults import Fault
 from .members import seekable
 
 _READ_ERRORS: Final = (

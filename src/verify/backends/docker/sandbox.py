@@ -25,15 +25,16 @@ from docker.models.containers import Container
 from requests.exceptions import RequestException
 from testcontainers.core.container import DockerContainer
 
-from ...difypkg.daemons import Layout, Step
-from ...difypkg.diagnosis import Diagnosis, DifyoffError
-from ...sandbox.engine import DaemonImage, own_testcontainers, told
-from ...sandbox.leftovers import labels
-from ...sandbox.process import Outcome
-from .. import look, probe
-from ..extract import ExtractedPackage
-from ..report import IsolationRecord
-from ..steps import Machine
+from ....difypkg.daemons import Layout, Step
+from ....difypkg.diagnosis import Diagnosis, DifyoffError
+from ....sandbox.engine import DaemonImage, own_testcontainers, told
+from ....sandbox.leftovers import labels
+from ....sandbox.process import Outcome
+from ... import look
+from ...extract import ExtractedPackage
+from ...report import IsolationRecord
+from ...steps import Machine
+from . import probe
 
 if TYPE_CHECKING:
     from docker.types.daemon import CancellableStream

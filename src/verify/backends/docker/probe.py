@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from ..difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
+from ....difypkg.diagnosis import Diagnosis, DifyoffError
+from ....difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
 
 PYTHON: Final = "python3.12"
 

@@ -9,8 +9,8 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 
-from .closure import World, tag_fault
-from .gaps import Gap
+from ..audit.closure import World, tag_fault
+from ..audit.gaps import Gap
 from .wheels import accepted_tags
 
 _REMOTE: Final = ("http://", "https://", "git+", "ssh://")

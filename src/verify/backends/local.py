@@ -11,18 +11,18 @@ from pathlib import Path, PurePath
 from time import monotonic
 from typing import Final
 
-from ..difypkg.daemons import Layout, Step
-from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from ..sandbox.isolation import LADDER, Isolation, IsolationProof, choose_isolation, obstacle, prove
-from ..sandbox.process import Command, Outcome, Running, run, start
-from ..uvrun.environment import IndexSettings
-from ..uvrun.interpreters import Python, find_python, install_python
-from ..uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
-from .extract import ExtractedPackage, copy_to
-from .look import State, look
-from .report import Check, IsolationRecord, ScenarioReport
-from .scenario import Scenario
-from .steps import Machine, run_steps
+from ...difypkg.daemons import Layout, Step
+from ...difypkg.diagnosis import Diagnosis, DifyoffError
+from ...sandbox.isolation import LADDER, Isolation, IsolationProof, choose_isolation, obstacle, prove
+from ...sandbox.process import Command, Outcome, Running, run, start
+from ...uvrun.environment import IndexSettings
+from ...uvrun.interpreters import Python, find_python, install_python
+from ...uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
+from ..extract import ExtractedPackage, copy_to
+from ..look import State, look
+from ..report import Check, IsolationRecord, ScenarioReport
+from ..scenario import Scenario
+from ..steps import Machine, run_steps
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NOT_RUN: Final = 125  # the launcher's exit code: the isolation was refused after all

@@ -1,0 +1,1 @@
+"""Where a daemon's steps run: one module for each backend."""
