@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
 from .diagnosis import Diagnosis
 
@@ -26,13 +26,25 @@ _EVIDENCE_LINES: Final = 8
 _EVIDENCE_WIDTH: Final = 300
 _VALUE_WIDTH: Final = 160
 
+Confidence: TypeAlias = Literal["sure", "likely", "possible"]
+"""`sure`: the text itself proves it. `likely`: it is nearly always so. `possible`: the text does not decide."""
+
+Role: TypeAlias = Literal["cause", "consequence", "normal"]
+"""A `consequence` follows from something else; `normal` looks like a failure and is none."""
+
+CONFIDENCES: Final[tuple[Confidence, ...]] = get_args(Confidence)
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What one sentence means.
 
-    `pattern` is searched in flat text that holds one of `keys`. `message` and `hint` may name its groups in braces. A
-    rule that is not `sure` speaks only where no sure one does. `holds` looks closer at a match than a pattern can.
+    `pattern` is searched in flat text that holds one of `keys`; each of `also` must be found somewhere in the same
+    text, in any order, and none of `unless`. `message`, `hint`, `asker` and `asked` may name the pattern's groups in
+    braces. A rule that is less sure speaks only where no surer one does. `holds` looks closer at a match than a
+    pattern can. `where` are the components in whose records the rule holds (empty: in all); `concerns` is the part of
+    the site that is to be mended.
     """
 
     slug: str
@@ -41,18 +53,60 @@ class Rule:
     message: str
     hint: str
     note: str | None = None
-    sure: bool = True
+    confidence: Confidence = "sure"
+    role: Role = "cause"
+    concerns: str = "package"
+    asker: str | None = None
+    asked: str | None = None
+    where: tuple[str, ...] = ()
+    also: tuple[re.Pattern[str], ...] = ()
+    unless: tuple[re.Pattern[str], ...] = ()
     holds: Callable[[re.Match[str]], bool] | None = None
+
+    @property
+    def sure(self) -> bool:
+        """Say whether a match proves what the rule says."""
+        return self.confidence == "sure"
+
+    def matches(self, text: str) -> Iterator[re.Match[str]]:
+        """Yield every place where the rule holds."""
+        if not any(key in text for key in self.keys):
+            return
+        asked = False
+        for match in self.pattern.finditer(text):
+            if not asked:
+                if not all(pattern.search(text) for pattern in self.also):
+                    return
+                if any(pattern.search(text) for pattern in self.unless):
+                    return
+                asked = True
+            if self.holds is None or self.holds(match):
+                yield match
 
     def last_match(self, text: str) -> re.Match[str] | None:
         """Return the last place where the rule holds."""
-        if not any(key in text for key in self.keys):
-            return None
         found = None
-        for match in self.pattern.finditer(text):
-            if self.holds is None or self.holds(match):
-                found = match
+        for found in self.matches(text):  # noqa: B007 - the last one is wanted
+            pass
         return found
+
+    def diagnosis(self, match: re.Match[str], flat: "FlatText") -> Diagnosis:
+        """Return what the rule says of one match."""
+        values = self.values(match)
+        return Diagnosis(
+            slug=self.slug,
+            message=self.message.format_map(values),
+            context=flat.lines_of(match.start(), match.end()),
+            note=self.note,
+            hint=self.hint.format_map(values),
+        )
+
+    def values(self, match: re.Match[str]) -> Mapping[str, str]:
+        """Return the groups of a match, clipped and without passwords; `?` for one that took no part."""
+        return {
+            name: without_password(clip(value.strip('`"').rstrip(".,:;"), _VALUE_WIDTH)) if value else "?"
+            for name, value in match.groupdict().items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +159,9 @@ def load_rules(file: str, checks: Mapping[str, Callable[[re.Match[str]], bool]] 
                 "keys": tuple(row["keys"]),
                 "pattern": re.compile(_filled(row["pattern"], fragments, "%%%s%%")),
                 "hint": _filled(row["hint"], phrases, "{%s}"),
+                "where": tuple(row.get("where", ())),
+                "also": tuple(map(re.compile, row.get("also", ()))),
+                "unless": tuple(map(re.compile, row.get("unless", ()))),
                 "holds": checks[row["holds"]] if "holds" in row else None,
             }
         )
@@ -134,7 +191,7 @@ def find(rules: Sequence[Rule], flat: FlatText) -> Finding | None:
         if matches:
             last = max(match.end() for _, match in matches)
             rule, match = next((rule, match) for rule, match in matches if match.end() > last - _NEAR)
-            return Finding(diagnosis=_diagnosis(rule, match, flat), sure=sure, start=match.start())
+            return Finding(diagnosis=rule.diagnosis(match, flat), sure=sure, start=match.start())
     return None
 
 
@@ -168,17 +225,3 @@ def _untraced(lines: Iterable[str]) -> Iterator[str]:
 
 def _plain(line: str) -> str:
     return " ".join(_ESCAPES.sub("", line).strip().lstrip(_FRAME).split())
-
-
-def _diagnosis(rule: Rule, match: re.Match[str], flat: FlatText) -> Diagnosis:
-    values: Mapping[str, str] = {
-        name: without_password(clip(value.strip('`"').rstrip(".,:;"), _VALUE_WIDTH)) if value else "?"
-        for name, value in match.groupdict().items()
-    }
-    return Diagnosis(
-        slug=rule.slug,
-        message=rule.message.format_map(values),
-        context=flat.lines_of(match.start(), match.end()),
-        note=rule.note,
-        hint=rule.hint.format_map(values),
-    )

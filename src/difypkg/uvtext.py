@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import cast
 
-from packaging.markers import InvalidMarker, Marker
+from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
@@ -56,12 +56,15 @@ def _python_fits(tag: Tag) -> bool:
 
 
 def _is_foreign(match: re.Match[str]) -> bool:
-    """Tell whether the marker is false on every target: a dependency that only other machines have."""
+    """Tell whether the marker is false on every target: a dependency that only other machines have.
+
+    What is not a marker (braces of another text, or a marker cut short) proves nothing.
+    """
     try:
         marker = Marker(match["marker"])
-    except InvalidMarker:  # cut short
-        return True
-    return not any(marker.evaluate(cast("dict[str, str]", target.environment)) for target in TARGETS.values())
+        return not any(marker.evaluate(cast("dict[str, str]", target.environment)) for target in TARGETS.values())
+    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName):
+        return False
 
 
 @cache

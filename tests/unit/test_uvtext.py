@@ -108,6 +108,20 @@ def test_a_marker_that_holds_on_the_target_is_no_universal_resolution() -> None:
     assert diagnosis.slug == "missing-wheel"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tokio executor failed, was there a panic?: os{code:1,kind:PermissionDenied}",
+        'metrics{handler="/simple"} 0',
+        "Because only cffi{platform_python_implementation == 'CPython' and sys_pla",
+        "goroutine{1}",
+        "json{'a': 1}",
+    ],
+)
+def test_braces_that_are_not_a_marker_prove_nothing(text: str) -> None:
+    assert diagnose_uv(text) is None
+
+
 def test_the_resolvers_own_log_is_no_evidence() -> None:
     text = "DEBUG Transient failure for https://index.example/, retrying\n  Caused by: dns error\nResolved 2 packages"
     assert diagnose_uv(text) is None
