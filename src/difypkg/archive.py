@@ -262,8 +262,9 @@ class ArchiveWriter:
     Everything is stored: compressed bytes differ between zlib builds, and wheels are compressed already.
     """
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], *, comment: bytes = b"") -> None:
         self._zip = zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED)
+        self._zip.comment = comment
 
     def add(self, path: str, chunks: Iterable[bytes], size: int) -> None:
         """Append a file of `size` bytes. Paths come sorted and unique from the caller."""
@@ -281,9 +282,9 @@ class ArchiveWriter:
 
 
 @contextmanager
-def writing(stream: IO[bytes]) -> Iterator[ArchiveWriter]:
-    """Open a writer; the central directory is written only when the block ends well."""
-    writer = ArchiveWriter(stream)
+def writing(stream: IO[bytes], *, comment: bytes = b"") -> Iterator[ArchiveWriter]:
+    """Open a writer; the central directory and the zip comment are written only when the block ends well."""
+    writer = ArchiveWriter(stream, comment=comment)
     yield writer
     writer.close()
 
