@@ -4,16 +4,15 @@
 """
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import click
 
-from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.diagnosis import Diagnosis
 from ..difypkg.edits import Edit
+from ..difypkg.files import write_atomically
 from ..difypkg.record import BuildRecord, TargetRecord
 from ..verify.report import VerificationReport
 
@@ -183,27 +182,6 @@ def emit(document: Any, *, as_json: bool, report: Path | None) -> None:
     """Write a command's document where it is wanted: to the file of `--report`, and for `--json` to stdout."""
     text = to_json(document)
     if report is not None:
-        write_atomically(report, text)
+        write_atomically(report, text + "\n")
     if as_json:
         click.echo(text)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or none. Raises `DifyoffError`: `output-not-writable`."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise DifyoffError(
-            Diagnosis(slug="output-not-writable", message=f"{path} cannot be written: {error.strerror}")
-        ) from error

@@ -6,10 +6,10 @@ from typing import Final, Literal
 
 from .. import __version__
 from ..difypkg.daemons import Release, Settings
+from ..difypkg.files import write_atomically
 from ..repack.options import Options
 from ..verify.api import VerifyOptions, verify
 from ..verify.report import Verdict, VerificationReport, to_json
-from .documents import write_atomically
 from .verification import ImageChoice, NotPublishedError, VerifyView
 
 _ASIDE: Final[dict[Verdict, str]] = {"failed": ".rejected", "error": ".unverified", "not-verified": ".unverified"}
@@ -51,7 +51,7 @@ class VerifyingGate:
             return
         aside = path.with_name(path.name + _ASIDE[self.report.verdict])
         temporary.replace(aside)
-        write_atomically(aside.with_name(f"{aside.name}.json"), to_json(self.report))
+        write_atomically(aside.with_name(f"{aside.name}.json"), to_json(self.report) + "\n")
         raise NotPublishedError(self.report, aside)
 
     def check(self, package: Path) -> None:

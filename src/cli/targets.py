@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from ..difypkg.target import ARCHITECTURES, Target
-from .documents import write_atomically
+from ..difypkg.files import write_atomically
+from ..difypkg.target import ARCHITECTURES, DAEMON_PYTHON, Target
 
 FORMAT: Final = "difyoff-target"
 SCHEMA_VERSION: Final = 1
@@ -36,7 +36,7 @@ class TargetFile:
 
 def write_target(path: Path, file: TargetFile) -> None:
     """Write a target file. Raises `OSError`."""
-    write_atomically(path, to_json(file))
+    write_atomically(path, to_json(file) + "\n")
 
 
 def to_json(file: TargetFile) -> str:
@@ -59,7 +59,7 @@ def read_target(path: Path) -> TargetFile:
             image=data.get("image"),
             digest=data.get("digest"),
         )
-        if file.architecture not in ARCHITECTURES or file.target.python_minor != (3, 12):
+        if file.architecture not in ARCHITECTURES or file.target.python_minor != DAEMON_PYTHON:
             raise ValueError(f"no daemon runs on {file.architecture} with Python {file.python}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)

@@ -6,22 +6,19 @@ Imitates `internal/core/local_runtime/setup_python_environment.go` and `subproce
 
 import datetime
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files as resources
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from packaging.version import InvalidVersion, Version
 
 from .diagnosis import Diagnosis, DifyoffError
-
-PYPROJECT: Final = "pyproject.toml"
-REQUIREMENTS: Final = "requirements.txt"
-LOCK: Final = "uv.lock"
+from .names import LOCK, PYPROJECT, REQUIREMENTS
 
 Branch: TypeAlias = Literal["requirements", "sync", "sync-offline", "sync-frozen"]
 """The ways a daemon installs: which file it reads, and whether uv may resolve or look at a network."""
@@ -259,12 +256,12 @@ def plan(
     if dependency_file is None:
         return Plan(release=release, branch=None)
     template = release.sync if dependency_file == PYPROJECT else release.pip
-    frozen = LOCK in present and not (release.honours_ignore_lock and settings.ignore_lock)
+    frozen = _is_frozen(release, settings, present)
     arguments = _fill(template, release, settings, frozen=frozen, offline=fresh_upload)
     init_timeout = release.init_timeout if settings.init_timeout is None else settings.init_timeout
     return Plan(
         release=release,
-        branch=_branch(dependency_file, template, frozen=frozen, offline=fresh_upload),
+        branch=plan_branch(release, settings, present, fresh_upload=fresh_upload),
         dependency_file=dependency_file,
         steps=(
             Step(kind="venv", argv=(str(layout.uv), *release.venv), cwd=layout.plugin),
@@ -304,6 +301,25 @@ def plan(
     )
 
 
+def plan_branch(
+    release: Release, settings: Settings, files: Collection[str], *, fresh_upload: bool = True
+) -> Branch | None:
+    """Return how a release installs a plugin with these files at its root, None where it finds none to install from.
+
+    The parameters are those of `plan`.
+    """
+    dependency_file = _dependency_file(release, settings, files)
+    if dependency_file is None:
+        return None
+    if dependency_file == REQUIREMENTS:
+        return "requirements"
+    if "{frozen}" in release.sync and _is_frozen(release, settings, files):
+        return "sync-frozen"
+    if "{offline}" in release.sync and fresh_upload:
+        return "sync-offline"
+    return "sync"
+
+
 def distinct_branches(files: Iterable[str], settings: Settings | None = None) -> tuple[Release, ...]:
     """Return the newest release of each branch that a package with these files meets, oldest first.
 
@@ -312,31 +328,23 @@ def distinct_branches(files: Iterable[str], settings: Settings | None = None) ->
     Releases that find no file to install from are no branch.
     """
     present = frozenset(files)
-    nowhere = PurePath()
-    layout = Layout(plugin=nowhere, working_path=nowhere, uv=nowhere, path="")
     newest_of: dict[Branch, Release] = {}
     for each in releases():
-        branch = plan(each, settings or Settings(), present, layout).branch
+        branch = plan_branch(each, settings or Settings(), present)
         if branch is not None:
             newest_of[branch] = each
     return tuple(sorted(newest_of.values(), key=lambda each: each.version))
 
 
-def _dependency_file(release: Release, settings: Settings, present: frozenset[str]) -> str | None:
+def _dependency_file(release: Release, settings: Settings, present: Collection[str]) -> str | None:
     # detectDependencyFileType, 0.5.3 and on; before, createVirtualEnvironment looks for requirements.txt alone.
     if release.mirror_prefers_requirements and settings.mirror and REQUIREMENTS in present:
         return REQUIREMENTS
     return next((name for name in release.dependency_files if name in present), None)
 
 
-def _branch(dependency_file: str, template: tuple[str, ...], *, frozen: bool, offline: bool) -> Branch:
-    if dependency_file == REQUIREMENTS:
-        return "requirements"
-    if frozen and "{frozen}" in template:
-        return "sync-frozen"
-    if offline and "{offline}" in template:
-        return "sync-offline"
-    return "sync"
+def _is_frozen(release: Release, settings: Settings, present: Collection[str]) -> bool:
+    return LOCK in present and not (release.honours_ignore_lock and settings.ignore_lock)
 
 
 def _fill(

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from .diagnosis import Diagnosis, DifyoffError
-
-REQUIREMENTS: Final = "requirements.txt"
-PYPROJECT: Final = "pyproject.toml"
-LOCK: Final = "uv.lock"
-FILES: Final = (REQUIREMENTS, PYPROJECT, LOCK)
+from .names import DEPENDENCY_FILES, LOCK, PYPROJECT, REQUIREMENTS
+from .target import admits, is_specifier
 
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -42,7 +38,7 @@ class DependencyFiles:
     def present(self) -> tuple[str, ...]:
         """The names of the files there are."""
         texts = (self.requirements, self.pyproject_text, self.lock)
-        return tuple(name for name, text in zip(FILES, texts, strict=True) if text is not None)
+        return tuple(name for name, text in zip(DEPENDENCY_FILES, texts, strict=True) if text is not None)
 
     @property
     def project(self) -> dict[str, Any] | None:
@@ -102,7 +98,7 @@ def parse_toml(text: str, path: str) -> dict[str, Any]:
 
 def read_dependency_files(contents: dict[str, bytes]) -> DependencyFiles:
     """Decode the dependency files given by name. Raises `text-unreadable`, `toml-unreadable`, `no-dependency-file`."""
-    texts = {name: decode(contents[name], name) for name in FILES if name in contents}
+    texts = {name: decode(contents[name], name) for name in DEPENDENCY_FILES if name in contents}
     if REQUIREMENTS not in texts and PYPROJECT not in texts:
         found = f" ({LOCK} alone is not one)" if LOCK in texts else ""
         raise DifyoffError(
@@ -137,13 +133,15 @@ def check_python(files: DependencyFiles, python: str) -> None:
     value = (files.project or {}).get("requires-python")
     if value is None:
         return
-    try:
-        fits = SpecifierSet(str(value)).contains(python, prereleases=True)
-    except InvalidSpecifier as error:
+    if not is_specifier(str(value)):
         raise DifyoffError(
-            Diagnosis(slug="toml-unreadable", message=f"{PYPROJECT}: requires-python {value!r} is no version specifier")
-        ) from error
-    if not fits:
+            Diagnosis(
+                slug="toml-unreadable",
+                message=f"{PYPROJECT}: requires-python {value!r} is not a version specifier",
+                hint="Correct the file, or ask the plugin's author for a corrected package.",
+            )
+        )
+    if not admits(str(value), python):
         raise DifyoffError(
             Diagnosis(
                 slug="python-excluded",

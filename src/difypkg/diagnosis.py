@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
 
 class Exit(IntEnum):
@@ -23,6 +24,9 @@ class Exit(IntEnum):
     BUG = 70
     INTERRUPTED = 130
 
+
+REBUILD: Final = "Rebuild it from the original plugin with `difyoff build`."
+"""The next step for a package that is not as `difyoff build` makes it."""
 
 _WORST_FIRST = (
     Exit.INTERRUPTED,

@@ -4,7 +4,10 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .manifest import Manifest
 
 IDENTIFIER_PATTERN: Final = re.compile(
     r"(?:(?P<author>[a-z0-9_-]{1,64})/)?(?P<name>[a-z0-9_-]{1,255})"
@@ -38,3 +41,8 @@ def checksum(digests: Mapping[str, bytes]) -> str:
         total.update(hashlib.sha256(key).digest())
         total.update(digests[key.decode()])
     return total.hexdigest()
+
+
+def identify(manifest: "Manifest", digests: Mapping[str, bytes]) -> Identity:
+    """Return the identity of a package: its manifest, and each file's path and SHA-256 digest (32 bytes)."""
+    return Identity(author=manifest.author, name=manifest.name, version=manifest.version, checksum=checksum(digests))

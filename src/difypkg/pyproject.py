@@ -9,12 +9,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from tomlkit.items import Array, Table
 
-from .dependencies import PYPROJECT
 from .edits import Edit
+from .names import PYPROJECT, WHEELS
 from .target import Target
-
-WHEELS: Final = "wheels"
-"""The folder of a package that holds its wheels."""
 
 KEPT_SETTINGS: Final = ("override-dependencies", "constraint-dependencies", "dependency-metadata", "conflicts")
 """The keys of `[tool.uv]` that stay: they shape the resolution and cannot send uv elsewhere."""

@@ -4,11 +4,13 @@ Nothing in it depends on the daemon chosen, the finished package or the clock: t
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, Self
 
 from .diagnosis import Diagnosis, DifyoffError
 from .edits import Edit
+from .target import ARCHITECTURES, Target
 
 RECORD: Final = "difyoff.json"
 SCHEMA_VERSION: Final = 1
@@ -29,6 +31,21 @@ class TargetRecord:
     architecture: str
     python: str
     glibc: str
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Return the record of a target."""
+        return cls(architecture=target.architecture, python=target.python, glibc=".".join(map(str, target.glibc)))
+
+    @property
+    def target(self) -> Target | None:
+        """The target, None where the record names none that difyoff knows of."""
+        architecture = next((name for name in ARCHITECTURES if name == self.architecture), None)
+        glibc = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", self.glibc, re.ASCII)
+        python = re.fullmatch(r"\d{1,4}(\.\d{1,4}){2}", self.python, re.ASCII)
+        if architecture is None or glibc is None or python is None:
+            return None
+        return Target(architecture=architecture, python=self.python, glibc=(int(glibc[1]), int(glibc[2])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

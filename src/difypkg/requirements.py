@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from .pyproject import WHEELS
+from .names import WHEELS
 from .target import Target
 
 

@@ -7,9 +7,17 @@ from types import MappingProxyType
 from typing import Final, Literal, cast
 
 from packaging.markers import Environment
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
 Architecture = Literal["amd64", "arm64"]
+
+DAEMON_PYTHON: Final = (3, 12)
+"""The minor release that the daemon asks uv for (`--python 3.12`), whatever its image brings."""
+
+IMAGE_PYTHON: Final = "3.12.3"
+IMAGE_GLIBC: Final = (2, 39)
+"""What the published images bring: ubuntu 24.04 in every tag (docker/local.dockerfile)."""
 
 ARCHITECTURES: Final[tuple[Architecture, ...]] = ("amd64", "arm64")
 """The architectures that the daemon's image is published for."""
@@ -26,8 +34,8 @@ class Target:
     """
 
     architecture: Architecture
-    python: str = "3.12.3"
-    glibc: tuple[int, int] = (2, 39)
+    python: str = IMAGE_PYTHON
+    glibc: tuple[int, int] = IMAGE_GLIBC
 
     @property
     def machine(self) -> str:
@@ -41,6 +49,11 @@ class Target:
         return int(major), int(minor)
 
     @property
+    def python_version(self) -> str:
+        """The same as text, `3.12`, as the marker of this name and uv's options have it."""
+        return ".".join(map(str, self.python_minor))
+
+    @property
     def uv_platform(self) -> str:
         """The name that uv's `--python-platform` takes, `x86_64-manylinux_2_39`."""
         return f"{self.machine}-manylinux_{self.glibc[0]}_{self.glibc[1]}"
@@ -48,7 +61,6 @@ class Target:
     @property
     def environment(self) -> Environment:
         """The PEP 508 marker environment."""
-        major, minor = self.python_minor
         return cast(
             "Environment",
             {
@@ -61,7 +73,7 @@ class Target:
                 "platform_version": "",
                 "python_full_version": self.python,
                 "platform_python_implementation": "CPython",
-                "python_version": f"{major}.{minor}",
+                "python_version": self.python_version,
                 "sys_platform": "linux",
             },
         )
@@ -75,6 +87,10 @@ class Target:
             *cpython_tags(self.python_minor, [interpreter], platforms),
             *compatible_tags(self.python_minor, interpreter, platforms),
         )
+
+    def admits(self, specifier: str) -> bool:
+        """Say whether the target's Python is within a `requires-python`; see `admits`."""
+        return admits(specifier, self.python)
 
     def _platforms(self) -> Iterable[str]:
         # manylinux2014 = 2.17, manylinux2010 = 2.12, manylinux1 = 2.5 (PEP 600); aarch64 starts at 2.17 (PEP 599).
@@ -91,4 +107,21 @@ class Target:
 TARGETS: Final = MappingProxyType(
     {"amd64": Target(architecture="amd64"), "arm64": Target(architecture="arm64")},
 )
-"""The presets by architecture: the daemon image, ubuntu 24.04 in every tag (docker/local.dockerfile)."""
+"""The presets by architecture: the daemon's published images."""
+
+
+def admits(specifier: str, python: str) -> bool:
+    """Say whether a full Python version is within a version specifier (PEP 440).
+
+    What is not a specifier admits no version: uv refuses to read a file that has one.
+    """
+    return is_specifier(specifier) and SpecifierSet(specifier).contains(python, prereleases=True)
+
+
+def is_specifier(text: str) -> bool:
+    """Say whether a text is a version specifier of PEP 440."""
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        return False
+    return True

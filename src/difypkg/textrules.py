@@ -14,13 +14,13 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, get_args
 
-from .diagnosis import Diagnosis
+from .diagnosis import REBUILD, Diagnosis
+from .redaction import redact
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _FRAME: Final = " \t│├╰╭─▶\N{MULTIPLICATION SIGN}"
 _TRACING: Final = re.compile(r"(?:TRACE|DEBUG) ")
 _TRACED: Final = re.compile(r"(?:Caused by: ?|\d+: |$)")
-_PASSWORD: Final = re.compile(r"(?<=://)[^\s/@]{1,200}@")
 _NEAR: Final = 1500  # characters: one failure, as told by uv and by what is wrapped around it
 _EVIDENCE_LINES: Final = 8
 _EVIDENCE_WIDTH: Final = 300
@@ -104,7 +104,7 @@ class Rule:
     def values(self, match: re.Match[str]) -> Mapping[str, str]:
         """Return the groups of a match, clipped and without passwords; `?` for one that took no part."""
         return {
-            name: without_password(clip(value.strip('`"').rstrip(".,:;"), _VALUE_WIDTH)) if value else "?"
+            name: redact(clip(value.strip('`"').rstrip(".,:;"), _VALUE_WIDTH)) if value else "?"
             for name, value in match.groupdict().items()
         }
 
@@ -125,7 +125,7 @@ class FlatText:
         before = start - self.starts[first] - _EVIDENCE_WIDTH // 4
         if len(lines[0]) > _EVIDENCE_WIDTH and before > 0:  # the place in a long line, not its beginning
             lines[0] = "…" + lines[0][before:]
-        return tuple(without_password(clip(line, _EVIDENCE_WIDTH)) for line in lines)
+        return tuple(redact(clip(line, _EVIDENCE_WIDTH)) for line in lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class RuleSet:
 def load_rules(file: str, checks: Mapping[str, Callable[[re.Match[str]], bool]] = MappingProxyType({})) -> RuleSet:
     """Read a table of rules; `checks` are the functions that its rules name under `holds`."""
     table = tomllib.loads((files("difyoff.difypkg") / file).read_text(encoding="utf-8"))
-    phrases: dict[str, str] = {}
+    phrases = {"rebuild": REBUILD}
     for name, phrase in table.get("phrases", {}).items():
         phrases[name] = _filled(phrase, phrases, "{%s}")
     fragments = table.get("fragments", {})
@@ -198,11 +198,6 @@ def find(rules: Sequence[Rule], flat: FlatText) -> Finding | None:
 def clip(text: str, width: int) -> str:
     """Shorten text to `width` characters."""
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def without_password(text: str) -> str:
-    """Return the text without the user and password of its URLs."""
-    return _PASSWORD.sub("", text)
 
 
 def _filled(text: str, values: Mapping[str, str], mark: str) -> str:

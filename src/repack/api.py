@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from ..difypkg.files import temporary_name
 from ..difypkg.place import PluginPlace
 from ..difypkg.record import Record, SourceRecord, dump_record
 from ..transfer.store import WheelStore
@@ -13,7 +14,7 @@ from .checks import disagreement_findings, refuse
 from .events import Listener, Opened, Stage, silent
 from .gather import client_for, foretell, gather, own_wheel
 from .options import Options, package_name
-from .pack import file_records, publish, temporary_name, write_package
+from .pack import file_records, publish, write_package
 from .package import OfflinePackage, describe, up_to_date
 from .resolve import resolve
 from .shape import shape

@@ -21,10 +21,10 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.record import BuildRecord
-from ..difypkg.redaction import redact
+from ..difypkg.redaction import public_url, redact
 from ..difypkg.target import TARGETS, Architecture
 from ..sandbox.process import Command, Outcome, run
-from ..transfer.client import Client, public_url
+from ..transfer.client import Client
 from ..transfer.store import WheelStore
 from ..uvrun.interpreters import find_python
 from .resolution import ArchiveSource, FolderSource, GitSource

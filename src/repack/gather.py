@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from ..difypkg.redaction import public_url
 from ..difypkg.site import size_verdict
 from ..difypkg.target import Target
-from ..transfer.client import Client, public_url
+from ..transfer.client import Client
 from ..transfer.fetch import Download, Fetched, fetch, sizes
 from ..transfer.store import WheelStore
 from ..uvrun.environment import credentials

@@ -42,10 +42,7 @@ class Options:
     @property
     def target_records(self) -> tuple[TargetRecord, ...]:
         """The targets as the record of a package names them."""
-        return tuple(
-            TargetRecord(architecture=each.architecture, python=each.python, glibc=".".join(map(str, each.glibc)))
-            for each in self.targets
-        )
+        return tuple(map(TargetRecord.of, self.targets))
 
 
 def package_name(identity: Identity, options: Options) -> str:

@@ -3,19 +3,16 @@
 import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ..difypkg.archive import CHUNK, writing
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from ..difypkg.identity import Identity, checksum
+from ..difypkg.files import disk_full, output_errors
+from ..difypkg.identity import Identity, identify
 from ..difypkg.manifest import Manifest
 from ..difypkg.record import RECORD, FileRecord
-from ..transfer.store import NO_ROOM
 from .shape import Shape
 from .source import SourceFile
 
@@ -56,9 +53,9 @@ def write_package(
     digests = {each.path: bytes.fromhex(each.sha256) for each in records}
     digests[RECORD] = hashlib.sha256(record).digest()
     needed = sum(file.size for file in files.values()) + _OVERHEAD
-    with output_errors(target.parent, needed):
+    with output_errors(target, needed):
         if shutil.disk_usage(target.parent).free < needed:
-            raise _disk_full(target.parent, needed)
+            raise disk_full(target, needed)
         with target.open("wb") as stream:
             with writing(stream) as archive:
                 for path, file in sorted(files.items()):
@@ -72,25 +69,8 @@ def write_package(
         sha256=sha256,
         size=target.stat().st_size,
         unpacked_size=sum(file.size for file in files.values()),
-        identity=Identity(
-            author=manifest.author, name=manifest.name, version=manifest.version, checksum=checksum(digests)
-        ),
+        identity=identify(manifest, digests),
     )
-
-
-@contextmanager
-def temporary_name(path: Path) -> Iterator[Path]:
-    """Yield a new file name beside `path` that does not look like a package; what is left of it goes at the end."""
-    with output_errors(path.parent, 0):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(descriptor)
-    temporary = Path(name)
-    temporary.chmod(0o644)
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def publish(temporary: Path, path: Path, *, force: bool) -> bool:
@@ -98,7 +78,7 @@ def publish(temporary: Path, path: Path, *, force: bool) -> bool:
 
     Raises `output-exists` where a different file is, unless `force`.
     """
-    with output_errors(path.parent, 0):
+    with output_errors(path):
         if not force:
             try:
                 os.link(temporary, path)  # atomic, and never over a file that another process just wrote
@@ -131,30 +111,3 @@ def _same_content(one: Path, other: Path) -> bool:
             if chunk != second.read(CHUNK):
                 return False
     return True
-
-
-@contextmanager
-def output_errors(folder: Path, needed: int) -> Iterator[None]:
-    """Turn an operating system's error on writing into a diagnosis."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise _disk_full(folder, needed) from error
-        raise DifyoffError(
-            Diagnosis(
-                slug="output-not-writable",
-                message=f"{folder} cannot be written: {error.strerror}",
-                hint="Choose another folder with -o.",
-            )
-        ) from error
-
-
-def _disk_full(folder: Path, needed: int) -> DifyoffError:
-    return DifyoffError(
-        Diagnosis(
-            slug="disk-full",
-            message=f"the disk of {folder} has no room for a package of {needed:,} bytes",
-            hint="Make room, or choose a folder on another disk with -o.",
-        )
-    )

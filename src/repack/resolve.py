@@ -22,8 +22,8 @@ from packaging.pylock import (
 )
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
-from ..difypkg.dependencies import LOCK, PYPROJECT, REQUIREMENTS
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.names import LOCK, PYPROJECT, REQUIREMENTS, UV_TOML
 from ..difypkg.pyproject import pep440_version, resolvable_pyproject
 from ..difypkg.redaction import redact
 from ..difypkg.target import TARGETS, Architecture, Target
@@ -42,7 +42,6 @@ from .resolution import (
 from .source import Plugin
 from .tools import Tools
 
-_UV_TOML: Final = "uv.toml"
 _REFERENCE: Final = re.compile(r'^name = "([^"]+)"\n(?:version = .*\n)?source = \{ url = "([^"]+)"', re.MULTILINE)
 _PROJECT_INDEX_KEYS: Final = ("index", "index-url", "extra-index-url", "find-links", "index-strategy")
 _INDEX_OPTIONS: Final = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index", "--trusted-host")
@@ -98,7 +97,7 @@ def _write_inputs(plugin: Plugin, work: Path) -> None:
         or "file:" in (dependencies.pyproject_text or "")
     )
     for path, file in plugin.files.items():
-        if whole or path == _UV_TOML:
+        if whole or path == UV_TOML:
             target = work / path
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as stream:
@@ -164,8 +163,8 @@ def _with_project_index(plugin: Plugin, settings: IndexSettings) -> IndexSetting
     own: dict[str, Any] = {}
     if not settings.configured:
         own = {key: value for key, value in plugin.dependencies.tool_uv.items() if key in _PROJECT_INDEX_KEYS}
-        if _UV_TOML in plugin.files:
-            table = tomllib.loads(plugin.files[_UV_TOML].read().decode())
+        if UV_TOML in plugin.files:
+            table = tomllib.loads(plugin.files[UV_TOML].read().decode())
             own |= {key: value for key, value in table.items() if key in _PROJECT_INDEX_KEYS}
     return replace(settings, config={**own, **settings.config}) if own else settings
 

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any, Final
 
 from ..difypkg.archive import file_chunks
-from ..difypkg.dependencies import LOCK, PYPROJECT, REQUIREMENTS
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.edits import Edit
 from ..difypkg.ignore import IGNORE_FILES, parse_ignore_file
-from ..difypkg.pyproject import WHEELS, exclusion, offline_pyproject, pep440_version
+from ..difypkg.names import LOCK, PYPROJECT, REQUIREMENTS, UV_TOML, WHEELS
+from ..difypkg.pyproject import exclusion, offline_pyproject, pep440_version
 from ..difypkg.requirements import PinnedWheels, offline_requirements
 from ..difypkg.signature import VERIFICATION
 from ..difypkg.target import Target
@@ -26,7 +26,7 @@ from .wheels import Wheel, direct_requirements
 _DROPPED: Final = {
     VERIFICATION: "it belongs to the signature, which a changed package loses",
     ".python-version": "it would make uv leave the Python that the daemon prepared",
-    "uv.toml": "it would overrule the settings in pyproject.toml",
+    UV_TOML: "it would overrule the settings in pyproject.toml",
 }
 _NOT_FOUND: Final = re.compile(
     r"Because (?:there are no versions of )?(?:only )?([A-Za-z0-9._-]+)(?:\{[^}]*\}|\[[^\]]*\])*"

@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from ..difypkg.archive import Archive, file_chunks
-from ..difypkg.dependencies import FILES, DependencyFiles, read_dependency_files
+from ..difypkg.dependencies import DependencyFiles, read_dependency_files
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from ..difypkg.identity import Identity, checksum
+from ..difypkg.identity import Identity, identify
 from ..difypkg.ignore import IGNORE_FILES, IgnorePattern, parse_ignore_file
 from ..difypkg.manifest import MANIFEST, Manifest, check_files, read_manifest
+from ..difypkg.names import DEPENDENCY_FILES
 from ..difypkg.place import PluginPlace
 from ..difypkg.record import RECORD, Record, load_record
 from ..difypkg.signature import VERIFICATION, Signature, read_signature
@@ -102,14 +103,12 @@ def _read(
         )
     manifest = read_manifest(files[MANIFEST].read())
     check_files(manifest, files, lambda path: files[path].read())
-    dependencies = read_dependency_files({name: files[name].read() for name in FILES if name in files})
+    dependencies = read_dependency_files({name: files[name].read() for name in DEPENDENCY_FILES if name in files})
     digests = {path: _digest(file) for path, file in files.items()}
     return Plugin(
         place=place,
         manifest=manifest,
-        identity=Identity(
-            author=manifest.author, name=manifest.name, version=manifest.version, checksum=checksum(digests)
-        ),
+        identity=identify(manifest, digests),
         sha256=sha256,
         files=files,
         dependencies=dependencies,

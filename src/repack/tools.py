@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..difypkg.names import PYPROJECT, UV_TOML
 from ..sandbox.process import Command, Outcome, run
 from ..uvrun.environment import IndexSettings, closed, resolving
 from ..uvrun.interpreters import find_python, install_python
@@ -46,8 +47,8 @@ class Tools:
         """Make a new folder in the scratch folder, in which uv finds no configuration or workspace further up."""
         fence = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.scratch))
         # uv looks upwards for both kinds of file, and stops at these.
-        (fence / "uv.toml").touch()
-        (fence / "pyproject.toml").write_text('[project]\nname = "fence"\nversion = "0"\n', encoding="utf-8")
+        (fence / UV_TOML).touch()
+        (fence / PYPROJECT).write_text('[project]\nname = "fence"\nversion = "0"\n', encoding="utf-8")
         work = fence / "plugin"
         work.mkdir()
         return work

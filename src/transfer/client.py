@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.redaction import public_url
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -34,13 +35,6 @@ class TransientError(Exception):
     def __init__(self, reason: str, *, after: float | None = None) -> None:
         super().__init__(reason)
         self.after = after
-
-
-def public_url(url: str) -> str:
-    """Return a URL fit for a message: no user, no password, no query (signed links carry their secret there)."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host, query="…" if parts.query else "", fragment="").geturl()
 
 
 def origin(url: str) -> str:

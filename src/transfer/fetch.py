@@ -15,7 +15,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from .client import Client, TransientError, public_url
+from ..difypkg.redaction import public_url
+from .client import Client, TransientError
 from .parallel import parallel
 from .store import CHUNK, Partial, WheelStore, no_room
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.files import NO_ROOM
 
 if sys.platform != "win32":
     import fcntl
@@ -33,8 +34,6 @@ CHUNK: Final = 1 << 18
 _TAG: Final = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# Wheels kept by difyoff; see https://bford.info/cachedir/\n"
 )
-NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where a disk, a quota or a file can hold no more."""
 
 
 class Partial:

@@ -22,7 +22,8 @@ import urllib3
 from urllib3 import exceptions
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from .client import TransientError, basic, public_url
+from ..difypkg.redaction import public_url
+from .client import TransientError, basic
 
 _CONNECT_SECONDS: Final = 10.0
 _VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT")

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal, TypeAlias
 
-from ..difypkg.daemons import Release, Settings, newest
+from ..difypkg.daemons import Release, Settings, newest, plan_branch
 from ..difypkg.diagnosis import Diagnosis, DifyoffError, Exit, page
 from ..difypkg.target import Architecture
 from ..sandbox.isolation import Isolation
@@ -16,7 +16,7 @@ from .audit.api import audit
 from .backends.local import LocalOptions, verify_local
 from .extract import ExtractedPackage, extract
 from .report import Check, ScenarioReport, VerificationReport, worst_verdict
-from .scenario import Scenario, architectures_of, plan_branch, plan_scenarios
+from .scenario import Scenario, architectures_of, plan_scenarios
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from ..difypkg.daemons import PYPROJECT, Plan
-from ..difypkg.dependencies import FILES, read_dependency_files
+from ..difypkg.daemons import Plan
+from ..difypkg.dependencies import read_dependency_files
+from ..difypkg.names import DEPENDENCY_FILES, PYPROJECT
 from ..difypkg.target import Target
 from .extract import ExtractedPackage
 
@@ -42,7 +43,7 @@ def expected(package: ExtractedPackage, plan: Plan, target: Target) -> Expected:
 
     Raises `DifyoffError` for a dependency file that cannot be read.
     """
-    contents = {name: content for name in FILES if (content := package.read(name)) is not None}
+    contents = {name: content for name in DEPENDENCY_FILES if (content := package.read(name)) is not None}
     files = read_dependency_files(contents)
     if plan.dependency_file != PYPROJECT:
         return Expected(versions=_asked(files.requirement_lines, target), complete=False)

@@ -10,7 +10,7 @@ from typing import Final
 
 from ..difypkg.archive import Archive, Member
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from ..difypkg.identity import Identity, checksum
+from ..difypkg.identity import Identity, identify
 from ..difypkg.manifest import MANIFEST, Manifest, read_manifest
 
 _MODE: Final = 0o644
@@ -66,9 +66,7 @@ def extract(package: Path, tree: Path) -> ExtractedPackage:
     return ExtractedPackage(
         path=package,
         sha256=_sha256(package),
-        identity=Identity(
-            author=manifest.author, name=manifest.name, version=manifest.version, checksum=checksum(digests)
-        ),
+        identity=identify(manifest, digests),
         manifest=manifest,
         tree=tree,
         digests={path: digest.hex() for path, digest in digests.items()},

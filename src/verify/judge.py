@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from ..difypkg.daemons import LOCK, PYPROJECT, Plan, Release, Step
+from ..difypkg.daemons import Plan, Release, Step
 from ..difypkg.dependencies import parse_toml
-from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from ..difypkg.target import Target
+from ..difypkg.diagnosis import REBUILD, Diagnosis, DifyoffError
+from ..difypkg.names import LOCK, PYPROJECT, UV_TOML
+from ..difypkg.target import Target, admits
 from ..difypkg.textrules import flatten
 from ..difypkg.uvtext import diagnose_uv
 from ..sandbox.process import Outcome
@@ -20,7 +20,6 @@ from .look import State
 from .report import Check
 from .wheels import needed_glibc
 
-_REBUILD: Final = "rebuild from the original plugin with `difyoff build`"
 _REDIRECTING: Final = ("cache-dir", "no-cache", "pip", "python-preference", "python-downloads")
 _WHEELS_REFUSED: Final = ("no-binary", "no-binary-package")
 _VAGUE: Final = frozenset({None, "cache-not-writable", "disk-full", "nothing-installed"})
@@ -35,7 +34,7 @@ def no_dependency_file(release: Release) -> Diagnosis:
     return Diagnosis(
         slug="no-dependency-file",
         message=f"the package holds no {names}, which daemon {release} installs from",
-        hint=_REBUILD,
+        hint=REBUILD,
     )
 
 
@@ -59,7 +58,7 @@ def failure(outcome: Outcome, step: Step, package: ExtractedPackage) -> Diagnosi
         slug="install-failed",
         message=f"`uv {' '.join(step.argv[1:3])}` fails with exit code {outcome.code}",
         context=lines,
-        hint=_REBUILD,
+        hint=REBUILD,
     )
 
 
@@ -79,7 +78,7 @@ def _timed_out(outcome: Outcome, step: Step) -> Diagnosis:
 def python_gap(package: ExtractedPackage, plan: Plan, target: Target, python: str) -> str | None:
     """Return why this machine's patch release of CPython cannot stand for the target's, None where it can."""
     wanted = _requires_python(package, plan)
-    if wanted is None or not _fits(wanted, target.python) or _fits(wanted, python):
+    if wanted is None or not target.admits(wanted) or admits(wanted, python):
         return None
     return f"the package asks for Python {wanted}; the daemon's {target.python} fits, this machine's {python} does not"
 
@@ -105,7 +104,7 @@ def _wrong_python(state: State, package: ExtractedPackage, plan: Plan, target: T
     wanted = _requires_python(package, plan)
     if not (state.python or "").startswith(f"{major}.{minor}."):
         seen = f"uv left the daemon's virtual environment for CPython {state.python}"
-    elif wanted is not None and not _fits(wanted, target.python):
+    elif wanted is not None and not target.admits(wanted):
         seen = f"the package asks for Python {wanted}, which the daemon's {target.python} is not"
     else:
         return None
@@ -113,7 +112,7 @@ def _wrong_python(state: State, package: ExtractedPackage, plan: Plan, target: T
         slug="python-version-mismatch",
         message=seen,
         note=f"The daemon's image has CPython {target.python} only, and without a network no other can be had.",
-        hint=_REBUILD,
+        hint=REBUILD,
     )
 
 
@@ -123,7 +122,7 @@ def _distributions(state: State, package: ExtractedPackage, plan: Plan, target: 
             slug="nothing-installed",
             message=f"uv reports success and has installed nothing from {plan.dependency_file}",
             note="The daemon takes this for an install; the plugin then fails at `import dify_plugin`.",
-            hint=_REBUILD,
+            hint=REBUILD,
         )
         return nothing, ""
     try:
@@ -138,7 +137,7 @@ def _distributions(state: State, package: ExtractedPackage, plan: Plan, target: 
         slug="install-differs",
         message=f"what is installed is not what {LOCK if wanted.complete else plan.dependency_file} names",
         context=differences[:_LINES],
-        hint=_REBUILD,
+        hint=REBUILD,
     ), ""
 
 
@@ -171,7 +170,7 @@ def _resolved_anew(package: ExtractedPackage, outcome: Outcome) -> Diagnosis:
         message=f"uv does not accept {LOCK} as it is and writes another",
         context=why.context if why and why.slug == "lock-outdated" else (),
         note="What it resolves instead has no hashes: nothing would tell a tampered wheel.",
-        hint=_REBUILD,
+        hint=REBUILD,
     )
 
 
@@ -288,7 +287,7 @@ def glibc_gap(wheels: Sequence[str], target: Target, glibc: tuple[int, int] | No
 
 
 def _redirected(message: str, context: Sequence[str]) -> Diagnosis:
-    return Diagnosis(slug="configuration-redirects", message=message, context=tuple(context), hint=_REBUILD)
+    return Diagnosis(slug="configuration-redirects", message=message, context=tuple(context), hint=REBUILD)
 
 
 def _settings(package: ExtractedPackage, keys: Sequence[str]) -> tuple[str, ...]:
@@ -297,7 +296,7 @@ def _settings(package: ExtractedPackage, keys: Sequence[str]) -> tuple[str, ...]
     try:
         pyproject = parse_toml((package.read(PYPROJECT) or b"").decode(errors="replace"), PYPROJECT)
         settings |= pyproject.get("tool", {}).get("uv", {})
-        settings |= parse_toml((package.read("uv.toml") or b"").decode(errors="replace"), "uv.toml")
+        settings |= parse_toml((package.read(UV_TOML) or b"").decode(errors="replace"), UV_TOML)
     except (DifyoffError, AttributeError, TypeError):  # unreadable: uv says so itself
         return ()
     return tuple(key for key in keys if key in settings)
@@ -313,10 +312,3 @@ def _requires_python(package: ExtractedPackage, plan: Plan) -> str | None:
         return None
     value = project.get("requires-python") if isinstance(project, dict) else None
     return value if isinstance(value, str) else None
-
-
-def _fits(specifier: str, python: str) -> bool:
-    try:
-        return SpecifierSet(specifier).contains(python, prereleases=True)
-    except InvalidSpecifier:
-        return True

@@ -3,19 +3,15 @@
 import platform
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 from typing import Final
 
-from ..difypkg.daemons import Branch, Layout, Release, Settings, distinct_branches, newest, plan, releases
+from ..difypkg.daemons import Branch, Release, Settings, distinct_branches, newest, plan_branch, releases
 from ..difypkg.target import ARCHITECTURES, TARGETS, Architecture
 from .report import Backend
 from .wheels import native_architectures
 
 DEAD_MIRROR: Final = "http://127.0.0.1:9/simple"
 """A mirror that never answers: with one set, an offline package must not ask it."""
-
-_NOWHERE: Final = PurePath()
-_LAYOUT: Final = Layout(plugin=_NOWHERE, working_path=_NOWHERE, uv=_NOWHERE, path="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +72,6 @@ def plan_scenarios(
         for release in sorted(found, key=lambda each: each.version)
     ]
     return tuple(_with_mirrors(scenarios) if matrix else scenarios)
-
-
-def plan_branch(release: Release, settings: Settings, files: Collection[str]) -> Branch | None:
-    """Return the branch that a release takes for a package with these files, None where it finds no dependency file."""
-    return plan(release, settings, files, _LAYOUT).branch
 
 
 def _with_mirrors(scenarios: Iterable[Scenario]) -> Iterator[Scenario]:

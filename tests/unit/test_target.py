@@ -6,6 +6,7 @@ import pytest
 from packaging.markers import Marker
 from packaging.tags import parse_tag
 
+from difyoff.difypkg.record import TargetRecord
 from difyoff.difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
 
 
@@ -90,3 +91,38 @@ def test_another_image() -> None:
     assert target.environment["python_full_version"] == "3.13.1"
     assert target.environment["python_version"] == "3.13"
     assert str(target.tags[0]) == "cp313-cp313-manylinux_2_36_aarch64"
+
+
+@pytest.mark.parametrize(
+    ("specifier", "admitted"),
+    [
+        ("", True),
+        (">=3.12", True),
+        (">=3.12.2", True),
+        (">=3.12.4", False),
+        (">=3.9,<3.13", True),
+        (">=3.13", False),
+        ("==3.12.*", True),
+        ("~=3.11", True),
+        ("===3.12.3", True),
+        (">=3.13.0a1", False),
+        ("three", False),
+        (">=3.12 <3.13", False),
+        (">=", False),
+    ],
+)
+def test_a_specifier_admits_the_image_s_python_or_not(specifier: str, admitted: bool) -> None:
+    assert Target(architecture="amd64").admits(specifier) is admitted
+
+
+@pytest.mark.parametrize("target", [*TARGETS.values(), Target(architecture="arm64", python="3.12.9", glibc=(2, 36))])
+def test_a_record_names_a_target_and_gives_it_back(target: Target) -> None:
+    assert TargetRecord.of(target).target == target
+
+
+@pytest.mark.parametrize(
+    ("architecture", "python", "glibc"),
+    [("riscv64", "3.12.3", "2.39"), ("amd64", "3.12", "2.39"), ("amd64", "3.12.3", "2"), ("amd64", "x", "y")],
+)
+def test_a_record_of_something_else_gives_none(architecture: str, python: str, glibc: str) -> None:
+    assert TargetRecord(architecture=architecture, python=python, glibc=glibc).target is None

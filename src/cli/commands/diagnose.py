@@ -11,7 +11,7 @@ import click
 from ...difypkg.archive import Archive
 from ...difypkg.daemonlog import compare_identity, diagnose_log, log_lines
 from ...difypkg.diagnosis import Diagnosis, DifyoffError, Exit
-from ...difypkg.identity import Identity, checksum
+from ...difypkg.identity import Identity, identify
 from ...difypkg.manifest import MANIFEST, read_manifest
 from ..console import say, show_error, show_finding
 from ..documents import SCHEMA_VERSION, emit
@@ -109,6 +109,4 @@ def _identity(package: Path) -> Identity:
                 Diagnosis(slug="manifest-invalid", message=f"{package.name} holds no {MANIFEST} at its root")
             )
         manifest = read_manifest(archive.read(MANIFEST))
-        return Identity(
-            author=manifest.author, name=manifest.name, version=manifest.version, checksum=checksum(archive.digests())
-        )
+        return identify(manifest, archive.digests())

@@ -1,7 +1,7 @@
 """The audit on one screen: open, read, then one check after another."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -9,7 +9,7 @@ from typing import TypeAlias, TypeVar
 from ...difypkg.archive import Archive
 from ...difypkg.daemons import Branch, newest
 from ...difypkg.diagnosis import Diagnosis, DifyoffError
-from ...difypkg.identity import Identity, checksum
+from ...difypkg.identity import Identity, identify
 from ...difypkg.manifest import MANIFEST, Manifest, check_files, read_manifest
 from ...difypkg.site import size_verdict
 from ...difypkg.target import Architecture
@@ -122,15 +122,11 @@ def audit(package: Path, *, limit: int | None = None, architectures: Sequence[Ar
             wheels_size=sum(wheel.size for wheel in contents.house.wheels),
             files=files,
             manifest=manifest,
-            identity=_identity(manifest, digests) if manifest is not None else None,
+            identity=identify(manifest, digests) if manifest is not None else None,
             architectures=tuple(target.architecture for target in contents.targets),
             wheels=contents.house.wheels,
             outcomes=log.outcomes(files),
         )
-
-
-def _identity(manifest: Manifest, digests: Mapping[str, bytes]) -> Identity:
-    return Identity(author=manifest.author, name=manifest.name, version=manifest.version, checksum=checksum(digests))
 
 
 def _read_description(archive: Archive, package: Path, limit: int | None, log: "_Log") -> Manifest | None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...difypkg.daemons import LOCK, PYPROJECT, REQUIREMENTS
 from ...difypkg.dependencies import offline_marks
-from ...difypkg.diagnosis import Diagnosis
+from ...difypkg.diagnosis import REBUILD, Diagnosis
+from ...difypkg.names import LOCK, PYPROJECT, REQUIREMENTS
 from ..contents.lock import installed, lock_gaps
 from ..contents.wheels import Wheelhouse
 from .closure import Closure, Project, parse, read_project, read_rules, walk, world_of
@@ -15,8 +15,6 @@ from .gaps import Gap, faults_of
 from .package import Package
 from .settings import folder
 from .universal import is_confined_alike, resolved_worlds, universal_gaps
-
-_REBUILD = "rebuild it from the original plugin with `difyoff build`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ def file_faults(package: Package) -> Iterator[Fault]:
                 if none
                 else f"the package has no {REQUIREMENTS}, and daemons up to 0.5.2 read no other file",
                 note="The daemon refuses such a plugin when it prepares the Python environment.",
-                hint=_REBUILD,
+                hint=REBUILD,
             ),
             bites=frozenset({None}),
         )
@@ -66,7 +64,7 @@ def file_faults(package: Package) -> Iterator[Fault]:
                 slug="nothing-installed",
                 message=f"{PYPROJECT} has no [project] table, so there is nothing to install",
                 note="uv says success, and the plugin finds none of its dependencies when it starts.",
-                hint=_REBUILD,
+                hint=REBUILD,
             ),
             bites=SYNC,
         )

@@ -2,11 +2,9 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import PurePath
 from typing import Final, TypeAlias
 
-from ...difypkg.daemons import Branch, Layout, Release, Settings, plan, releases
+from ...difypkg.daemons import Branch, Settings, plan_branch, releases
 from ...difypkg.diagnosis import Diagnosis
 
 Branches: TypeAlias = frozenset[Branch | None]
@@ -22,7 +20,6 @@ EVERY: Final[Branches] = REQUIREMENTS | SYNC | {None}
 NOTHING: Final[Branches] = frozenset()
 """No branch: worth telling, and no more."""
 
-_NOWHERE: Final = Layout(plugin=PurePath(), working_path=PurePath(), uv=PurePath(), path="")
 _MIRROR: Final = Settings(mirror="mirror")
 
 
@@ -38,7 +35,7 @@ def met(files: Iterable[str]) -> Branches:
     """Return the branches that a package with these files meets on some release, with a mirror or without."""
     present = frozenset(files)
     return frozenset(
-        _branch(release, settings, present) for release in releases() for settings in (Settings(), _MIRROR)
+        plan_branch(release, settings, present) for release in releases() for settings in (Settings(), _MIRROR)
     )
 
 
@@ -52,8 +49,8 @@ def telling_where(fault: Fault, files: Collection[str]) -> Fault:
 
 
 def _releases(bites: Branches, files: frozenset[str]) -> str:
-    plain = [_branch(release, Settings(), files) in bites for release in releases()]
-    mirror = [_branch(release, _MIRROR, files) in bites for release in releases()]
+    plain = [plan_branch(release, Settings(), files) in bites for release in releases()]
+    mirror = [plan_branch(release, _MIRROR, files) in bites for release in releases()]
     parts = [f"daemons {_ranges(plain)}"] if any(plain) else []
     if only := [with_one and not without for with_one, without in zip(mirror, plain, strict=True)]:
         parts += [f"with a mirror set {_ranges(only)}"] if any(only) else []
@@ -80,8 +77,3 @@ def _ranges(chosen: list[bool]) -> str:
         else:
             names.append(f"{known[first]} to {known[last]}" if last > first else str(known[first]))
     return " and ".join(names)
-
-
-@cache
-def _branch(release: Release, settings: Settings, files: frozenset[str]) -> Branch | None:
-    return plan(release, settings, files, _NOWHERE).branch

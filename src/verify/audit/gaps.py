@@ -4,16 +4,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ...difypkg.diagnosis import Diagnosis
+from ...difypkg.diagnosis import REBUILD, Diagnosis
 from .faults import Branches, Fault
 
 _SHOWN: Final = 12
-_REBUILD: Final = "rebuild it from the original plugin with `difyoff build`"
 _WORDS: Final = {
-    "missing-wheel": ("the package has no wheel of {}", _REBUILD),
+    "missing-wheel": ("the package has no wheel of {}", REBUILD),
     "wrong-python-tag": (
         "the wheels of {} are for another Python than the daemon's CPython 3.12",
-        f"the daemon's Python is CPython 3.12, whatever built the package; {_REBUILD}",
+        f"The daemon's Python is CPython 3.12, whatever built the package. {REBUILD}",
     ),
     "wrong-platform": (
         "the wheels of {} are for another platform than the daemon's",
@@ -21,7 +20,7 @@ _WORDS: Final = {
     ),
     "source-build-needed": (
         "{} is there as source only and would have to be built on the daemon's machine",
-        "bundle a wheel instead of the source distribution; " + _REBUILD,
+        f"Bundle a wheel instead of the source distribution. {REBUILD}",
     ),
     "python-version-mismatch": (
         "{} does not support the daemon's CPython 3.12.3",
@@ -29,24 +28,24 @@ _WORDS: Final = {
     ),
     "direct-reference": (
         "{} is wanted from a URL, which cannot be reached",
-        f"only a wheel in the package helps; {_REBUILD}",
+        f"Only a wheel in the package helps. {REBUILD}",
     ),
     "lock-pins-remote-urls": (
         "uv.lock names {} by a URL that cannot be reached",
-        f"mirrors, `no-index` and wheels beside it do not overrule a lock; {_REBUILD}",
+        f"Mirrors, `no-index` and wheels beside it do not overrule a lock. {REBUILD}",
     ),
-    "lock-outdated": ("uv.lock leaves out {}, which the plugin needs", f"do not edit a built package; {_REBUILD}"),
+    "lock-outdated": ("uv.lock leaves out {}, which the plugin needs", f"Do not edit a built package. {REBUILD}"),
     "dev-group-unavailable": (
         "uv wants {}, which no daemon installs and the package need not carry",
-        f"take groups and extras that are not bundled out of pyproject.toml; {_REBUILD}",
+        f"Take groups and extras that are not bundled out of pyproject.toml. {REBUILD}",
     ),
     "universal-resolution": (
         "uv resolves for other machines and Pythons too and wants {}, which only those need",
-        f"`environments` in `[tool.uv]` confines it to the daemon's machine; {_REBUILD}",
+        f"`environments` in `[tool.uv]` confines it to the daemon's machine. {REBUILD}",
     ),
     "tampered-wheel": (
         "{} is not the file that was packed",
-        f"do not install it: find out where the package was changed, and carry it across again or {_REBUILD}",
+        f"Do not install it: find out where the package was changed, and carry it across again. {REBUILD}",
     ),
 }
 

@@ -5,8 +5,8 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from ...difypkg.daemons import LOCK, REQUIREMENTS
 from ...difypkg.diagnosis import Diagnosis
+from ...difypkg.names import LOCK, REQUIREMENTS
 from ...difypkg.record import RECORD
 from ...difypkg.signature import VERIFICATION
 from .closure import Closure

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from ...difypkg.archive import Archive
-from ...difypkg.daemons import LOCK, PYPROJECT, REQUIREMENTS
 from ...difypkg.dependencies import DependencyFiles, decode, parse_toml
-from ...difypkg.diagnosis import Diagnosis, DifyoffError
+from ...difypkg.diagnosis import REBUILD, Diagnosis, DifyoffError
+from ...difypkg.names import LOCK, PYPROJECT, PYTHON_VERSIONS, REQUIREMENTS, UV_TOML
 from ...difypkg.record import RECORD, Record, load_record
 from ...difypkg.target import TARGETS, Architecture, Target
 from ..contents.lock import Lock, read_lock
 from ..contents.requirements import RequirementsFile, read_requirements
 from ..contents.wheels import Wheelhouse, native_architectures, read_wheelhouse
 from .faults import EVERY, NOTHING, SYNC, Branches, Fault
-from .settings import PYTHON_VERSIONS, UV_TOML, UvSettings, read_settings
+from .settings import UvSettings, read_settings
 
 _T = TypeVar("_T")
 _ARCHITECTURES: Final[Mapping[str, Architecture]] = {"amd64": "amd64", "arm64": "arm64"}
@@ -96,7 +96,7 @@ def _parse_lock(content: bytes) -> Lock:
                 slug="lock-unreadable",
                 message=f"{LOCK} is no lock that uv can read",
                 context=(str(error),),
-                hint="rebuild it from the original plugin with `difyoff build`",
+                hint=REBUILD,
             )
         ) from error
 

@@ -7,19 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from packaging.markers import InvalidMarker, Marker
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from ...difypkg.daemons import LOCK
-from ...difypkg.dependencies import PYPROJECT, DependencyFiles
-from ...difypkg.diagnosis import Diagnosis
-from ...difypkg.target import Target
+from ...difypkg.dependencies import DependencyFiles
+from ...difypkg.diagnosis import REBUILD, Diagnosis
+from ...difypkg.names import LOCK, PYPROJECT, UV_TOML
+from ...difypkg.target import Target, admits
 from ..contents.lock import Lock
 from ..contents.requirements import RequirementsFile
 from .closure import world_of
 from .faults import EVERY, FROZEN, NOTHING, REQUIREMENTS, RESOLVING, SYNC, Branches, Fault
-
-UV_TOML: Final = "uv.toml"
-PYTHON_VERSIONS: Final = (".python-version", ".python-versions")
 
 _HARMLESS: Final = frozenset(
     {
@@ -49,7 +45,6 @@ _WHY: Final[Mapping[str, tuple[str, Branches]]] = {
     "exclude-newer": ("makes uv pass over wheels without a date, as those of a package are", EVERY),
 }
 _UNKNOWN: Final = ("is none of those known to be harmless offline", EVERY)
-_REBUILD: Final = "rebuild it from the original plugin with `difyoff build`"
 _PYTHON_REQUEST: Final = re.compile(r"(?:(?:cpython|cp|python)[@-]?)?(?P<version>\d+(?:\.\d+){0,2}|[<>=!~].*)?")
 
 
@@ -130,7 +125,7 @@ def _redirection(lines: list[str], bites: Branches) -> Fault:
             slug="configuration-redirects",
             message=f"the package configures uv: {lines[0]}",
             context=tuple(lines[:12]) if len(lines) > 1 else (),
-            hint=_REBUILD,
+            hint=REBUILD,
         ),
         bites=bites,
     )
@@ -154,7 +149,7 @@ def _index_open(file: str, what: str, bites: Branches) -> Fault:
             slug="index-not-disabled",
             message=f"uv would ask a package index: {file} does not switch it off with {what}",
             note="Wheels in the package and find-links do not keep uv from asking the index too.",
-            hint=_REBUILD,
+            hint=REBUILD,
         ),
         bites=bites,
     )
@@ -177,7 +172,7 @@ def missing_folders(
             diagnosis=Diagnosis(
                 slug="find-links-missing",
                 message=f"the package has no folder {place}/, which {file} names",
-                hint=f"an ignore file with a line such as `wheels/` made the packager leave it out; {_REBUILD}",
+                hint=f"An ignore file with a line such as `wheels/` made the packager leave it out. {REBUILD}",
             ),
             bites=bites,
         )
@@ -200,7 +195,7 @@ def built_project(files: DependencyFiles, settings: UvSettings, lock: Lock | Non
                 context=("[build-system] makes the project one that is built",)
                 if "build-system" in (files.pyproject or {})
                 else (),
-                hint=f"with `package = false` in `[tool.uv]` it is not built; {_REBUILD}",
+                hint=f"With `package = false` in `[tool.uv]` it is not built. {REBUILD}",
             ),
             bites=bites,
         )
@@ -213,20 +208,13 @@ def wrong_python(files: DependencyFiles, texts: Mapping[str, str], targets: Sequ
     """
     python = targets[0].python
     wanted = (files.project or {}).get("requires-python")
-    if wanted is not None and not _admits(str(wanted), python):
+    if wanted is not None and not admits(str(wanted), python):
         yield _python_fault(f"{PYPROJECT} asks for Python {wanted}", python)
     for name, text in texts.items():
         lines = [line.strip() for line in text.splitlines()]
         request = next((line for line in lines if line and not line.startswith("#")), "")
         if request and not _is_request_for(request, python):
             yield _python_fault(f"{name} asks for Python {request}", python)
-
-
-def _admits(specifier: str, python: str) -> bool:
-    try:
-        return SpecifierSet(specifier).contains(python, prereleases=True)
-    except InvalidSpecifier:
-        return False
 
 
 def _is_request_for(request: str, python: str) -> bool:
@@ -236,7 +224,7 @@ def _is_request_for(request: str, python: str) -> bool:
         return False
     version = match["version"] or ""
     if version[:1] in "<>=!~":
-        return not version or _admits(version, python)
+        return not version or admits(version, python)
     return python.split(".")[: version.count(".") + 1] == version.split(".")
 
 
@@ -246,7 +234,7 @@ def _python_fault(message: str, python: str) -> Fault:
             slug="python-version-mismatch",
             message=f"{message}; the daemon's image runs {python}",
             note="uv leaves the environment that the daemon prepared, and looks for another Python.",
-            hint=_REBUILD,
+            hint=REBUILD,
         ),
         bites=SYNC,
     )

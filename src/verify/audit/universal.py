@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from packaging.markers import Marker
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from ...difypkg.target import admits
 from ..contents.lock import Lock
 from ..contents.wheels import Wheelhouse
 from .closure import Closure, Project, Rules, World, walk
@@ -27,7 +27,8 @@ def resolved_worlds(requires_python: str | None, environments: Sequence[Marker])
     `environments` confine them; none of them is no confinement.
     """
     for world in _sample():
-        if _admits(requires_python, world.environment["python_full_version"]) and world.within(environments):
+        python = world.environment["python_full_version"]
+        if (requires_python is None or admits(requires_python, python)) and world.within(environments):
             yield world
 
 
@@ -56,13 +57,6 @@ def _sample() -> Iterator[World]:
                         "sys_platform": sys_platform,
                     }
                 )
-
-
-def _admits(requires_python: str | None, python: str) -> bool:
-    try:
-        return requires_python is None or SpecifierSet(requires_python).contains(python)
-    except InvalidSpecifier:
-        return True
 
 
 def universal_gaps(

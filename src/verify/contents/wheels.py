@@ -23,7 +23,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from ...difypkg.archive import Archive, Member
-from ...difypkg.diagnosis import Diagnosis
+from ...difypkg.diagnosis import REBUILD, Diagnosis
 from ...difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
 from ..audit.faults import Fault
 from .elf import MACHINES, NotElfError, SharedObject, read_elf
@@ -129,7 +129,7 @@ def _damaged(lines: tuple[str, ...]) -> Iterator[Fault]:
             slug="damaged-wheel",
             message=lines[0] if len(lines) == 1 else f"{len(lines)} wheels cannot be read",
             context=lines[:12] if len(lines) > 1 else (),
-            hint="rebuild it from the original plugin with `difyoff build`",
+            hint=REBUILD,
         )
     )
 
