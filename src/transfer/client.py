@@ -8,12 +8,13 @@ import netrc
 import os
 import threading
 from base64 import b64encode
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
@@ -41,6 +42,10 @@ def origin(url: str) -> str:
     """Return `scheme://host:port` of a URL, the unit that credentials belong to."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS.get(parts.scheme)}"
+
+
+Refuse: TypeAlias = Callable[[str, "BaseHTTPResponse"], Exception]
+"""Makes an error of an answer that is not a success: its URL, and the answer with its body unread."""
 
 
 class Client:
@@ -71,17 +76,34 @@ class Client:
 
     @contextmanager
     def open(
-        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, timeout: float | None = None
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout: float | None = None,
+        refuse: Refuse | None = None,
     ) -> Iterator["BaseHTTPResponse"]:
         """Yield the answer to one request, redirects followed; read its body with `decode_content=False`.
 
-        The status is 2xx, or 416 for a request with a range. `timeout` is in seconds of silence. Raises
-        `TransientError` where another try may help, while the body is read too, and where it will not, `DifyoffError`:
-        `file-not-on-index`, `index-unauthorised`, `index-unreachable`, `tls-failed`, `unsafe-redirect`.
+        The status is 2xx, or 416 for a request with a range. An `Authorization` among the headers is sent to the
+        origin of `url` alone. A redirect keeps method and body, but for 303. `timeout` is in seconds of silence. The
+        answer's `url` is the last one asked. Raises `TransientError` where another try may help, while the body is
+        read too, and where it will not, `DifyoffError`: `file-not-on-index`, `index-unauthorised`,
+        `index-unreachable`, `tls-failed`, `unsafe-redirect`, or for an answer that is not a success what `refuse`
+        makes of it.
         """
         transport = self._transport_once()
         with transport.errors(url):
-            response = self._follow(transport, method, url, dict(headers or {}), timeout or self._timeout)
+            request = _Request(
+                method=method,
+                headers={name.title(): value for name, value in (headers or {}).items()},
+                body=body,
+                timeout=timeout or self._timeout,
+                refuse=refuse or _refusal,
+            )
+            response = self._follow(transport, url, request)
             self._live.add(response)
             try:
                 yield response
@@ -110,26 +132,30 @@ class Client:
 
         return Transport(insecure_hosts=self._insecure_hosts, connections=self._connections)
 
-    def _follow(
-        self, transport: "Transport", method: str, url: str, headers: dict[str, str], timeout: float
-    ) -> "BaseHTTPResponse":
+    def _follow(self, transport: "Transport", url: str, request: "_Request") -> "BaseHTTPResponse":
         given = _userinfo(urlsplit(url))
         start = origin(url)
+        method, body = request.method, request.body
         for _ in range(_REDIRECTS):
-            pair = given if given and origin(url) == start else self._pair(url)
+            at_start = origin(url) == start
+            pair = given if given and at_start else self._pair(url)
             sent = {
                 "User-Agent": f"difyoff/{self._version}",
                 "Accept-Encoding": "identity",
                 **({"Authorization": basic(*pair)} if pair else {}),
-                **headers,
+                **{name: value for name, value in request.headers.items() if at_start or name != "Authorization"},
             }
-            response = transport.request(method, _without_userinfo(url), sent, timeout)
+            response = transport.request(method, _without_userinfo(url), sent, request.timeout, body=body)
+            response.url = url
             location = response.get_redirect_location()
             if not location:
-                if response.status // 100 == 2 or (response.status == 416 and "Range" in headers):
+                if response.status // 100 == 2 or (response.status == 416 and "Range" in request.headers):
                     return response
+                error = request.refuse(url, response)
                 _spend(response)
-                raise _refusal(url, response)
+                raise error
+            if response.status == 303:
+                method, body = "GET", None
             _spend(response)
             url = _redirected(url, location)
         raise DifyoffError(
@@ -148,6 +174,15 @@ class Client:
         except (OSError, RuntimeError, UnicodeError, netrc.NetrcParseError):
             return {}  # as uv does; a server that wanted it answers 401, whose page speaks of netrc
         return {host: (user, password) for host, (user, _, password) in hosts.items() if host != "default"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    method: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    timeout: float
+    refuse: Refuse
 
 
 def basic(user: str, password: str) -> str:

@@ -4,12 +4,9 @@ A file gets its name in the store only when it has the size and every hash its l
 """
 
 import hashlib
-import random
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,11 +15,9 @@ from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.redaction import public_url
 from .client import Client, TransientError
 from .parallel import parallel
+from .receive import Remote, receive
 from .store import CHUNK, Partial, WheelStore, no_room
 
-_TRIES: Final = 5
-_FIRST_WAIT: Final = 0.25  # seconds; doubled each time
-_ENOUGH: Final = 1 << 20  # after a try that brought this much, the count starts anew
 _HEAD_SECONDS: Final = 5.0
 _ALGORITHMS: Final = frozenset(name for name in hashlib.algorithms_guaranteed if not name.startswith("shake"))
 
@@ -146,7 +141,14 @@ def _bring(download: Download, store: WheelStore, client: Client) -> Generator[i
             part.restart()
             yield from _copy(download, path, part)
         elif not _complete(download, part):
-            yield from _receive_with_retries(download, part, store, client)
+            yield from receive(
+                Remote(url=download.url, name=download.filename, size=download.size),
+                part,
+                store,
+                client,
+                is_wrong=lambda: _problem(download, part) is not None,
+                gave_up=lambda tries, error: _gave_up(download, tries, error),
+            )
         if problem := _problem(download, part):
             part.restart()  # wrong bytes are nothing to resume from
             raise DifyoffError(problem)
@@ -175,62 +177,6 @@ def _copy(download: Download, path: Path, part: Partial) -> Generator[int, None,
         while chunk := file.read(CHUNK):
             part.write(chunk)
             yield len(chunk)
-
-
-def _receive_with_retries(
-    download: Download, part: Partial, store: WheelStore, client: Client
-) -> Generator[int, None, None]:
-    failures = 0
-    for tries in count(1):
-        before = part.size
-        try:
-            yield from _receive(download, part, store, client)
-        except TransientError as error:
-            failures = 1 if part.size - before >= _ENOUGH else failures + 1
-            if failures == _TRIES:
-                raise _gave_up(download, tries, error) from error
-            backoff = _FIRST_WAIT * 2 ** (failures - 1) * random.uniform(0.5, 1)
-            time.sleep(backoff if error.after is None else error.after)
-            yield 0  # the place to be stopped after a wait
-            continue
-        if not (part.resumed and _problem(download, part)):
-            return
-        # The pieces do not fit: an old one was bad, or the file changed between tries. Once more, in one piece.
-        yield -part.size
-        part.restart()
-
-
-def _receive(download: Download, part: Partial, store: WheelStore, client: Client) -> Generator[int, None, None]:
-    """Go on where the partial file ends, for as long as one answer lasts."""
-    part.resumed = part.size > 0
-    headers = {"Range": f"bytes={part.size}-"} if part.size else {}
-    with client.open(download.url, headers=headers) as response:
-        yield 0  # the place to be stopped at once: from here on `client.interrupt` reaches the response
-        start = _first_byte(response.status, response.headers)
-        if start != part.size:
-            yield -part.size if part.resumed else 0
-            part.restart()
-            if start != 0:
-                raise TransientError("the server went on from another place than asked")
-        declared = response.length_remaining
-        if download.size is None and declared is not None and declared > store.free():
-            raise no_room(store.root, declared)
-        while chunk := response.read1(CHUNK, decode_content=False):
-            part.write(chunk)
-            yield len(chunk)
-            if download.size is not None and part.size > download.size:
-                return
-    if declared is None and download.size is not None and part.size < download.size:
-        raise TransientError("the connection closed before the end of the file")
-
-
-def _first_byte(status: int, headers: Mapping[str, str]) -> int | None:
-    """Return where in the file an answer's body starts (RFC 9110 §14.4); `None` where it has none of the file."""
-    if status != 206:
-        return None if status == 416 else 0
-    unit, _, rest = headers.get("Content-Range", "").partition(" ")
-    first = rest.partition("-")[0]
-    return int(first) if unit == "bytes" and first.isdecimal() else None
 
 
 def _problem(download: Download, part: Partial) -> Diagnosis | None:

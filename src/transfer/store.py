@@ -37,7 +37,11 @@ _TAG: Final = (
 
 
 class Partial:
-    """A file that grows at its end and is hashed as it grows."""
+    """A file that grows at its end and is hashed as it grows.
+
+    `validator` is how the server names the state of the file that these bytes are of (ETag), empty where it is not
+    known.
+    """
 
     def __init__(self, path: Path, descriptor: int, algorithms: Collection[str]) -> None:
         self.path = path
@@ -51,6 +55,7 @@ class Partial:
     def _start(self) -> None:
         self.size = 0
         self.head = b""
+        self.validator = ""
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in self._algorithms}
 
     def _count(self, chunk: bytes | memoryview) -> None:

@@ -39,11 +39,14 @@ class Transport:
         self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
-    def request(self, method: str, url: str, headers: Mapping[str, str], timeout: float) -> urllib3.BaseHTTPResponse:
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str], timeout: float, *, body: bytes | None = None
+    ) -> urllib3.BaseHTTPResponse:
         """Send one request and return its answer, body unread, nothing followed or tried again."""
         return self._manager(url).request(
             method,
             url,
+            body=body,
             headers=headers,
             timeout=urllib3.Timeout(connect=min(timeout, _CONNECT_SECONDS), read=timeout),
             retries=False,

@@ -9,19 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import pytest
+from urllib3 import BaseHTTPResponse
 
 from difyoff.difypkg.diagnosis import DifyoffError, Exit
 from difyoff.transfer.client import Client
 from difyoff.transfer.fetch import Download, Fetched, Progress, fetch, sizes
+from difyoff.transfer.receive import Remote, receive
 from difyoff.transfer.store import WheelStore
 from kit import faulty
-from kit.faulty import Fault, FileServer, Proxy, Stall, file_server, serving
+from kit.faulty import Fault, FileServer, Proxy, Stall, file_server, redirect, serving
 
 BODY = random.Random(1).randbytes(300_000)
 PATH = "/files/demo-1.0-py3-none-any.whl"
@@ -659,3 +662,89 @@ def test_results_are_values(server: FileServer, store: WheelStore, client: Clien
     assert fetch([download], store, client) == (
         Fetched(download=download, sha256=str(download.sha256), size=len(BODY), from_store=False),
     )
+
+
+def test_a_token_stays_with_the_origin_that_it_was_given_for(server: FileServer, client: Client) -> None:
+    with file_server() as other:
+        other.files[PATH] = BODY
+        elsewhere = other.url(PATH).replace("127.0.0.1", "localhost")
+        server.faults["/start"] = [redirect("/next")]
+        server.faults["/next"] = [redirect(elsewhere)]
+
+        with client.open(server.url("/start"), headers={"authorization": "Bearer secret"}) as response:
+            assert response.read() == BODY
+
+        assert [each.headers.get("Authorization") for each in server.requests] == ["Bearer secret", "Bearer secret"]
+        assert "Authorization" not in other.requests[0].headers
+        assert response.url == elsewhere
+
+
+def test_an_answer_that_is_no_success_becomes_the_callers_error(server: FileServer, client: Client) -> None:
+    server.faults["/no"] = [lambda handler, body: handler.answer(404, b'{"msg": "plugin not found"}')]
+
+    def refuse(url: str, response: BaseHTTPResponse) -> Exception:
+        return LookupError(response.status, response.read())
+
+    with pytest.raises(LookupError) as error, client.open(server.url("/no"), refuse=refuse):
+        pass
+    assert error.value.args == (404, b'{"msg": "plugin not found"}')
+
+
+def test_a_redirected_post_stays_a_post(server: FileServer, client: Client) -> None:
+    seen: list[tuple[str, bytes]] = []
+
+    def take(handler: faulty.Handler, body: bytes) -> None:
+        seen.append((handler.command, handler.rfile.read(int(handler.headers["Content-Length"]))))
+        handler.answer(200, b"{}")
+
+    def move(handler: faulty.Handler, body: bytes) -> None:
+        handler.rfile.read(int(handler.headers["Content-Length"]))
+        handler.answer(301, b"", {"Location": "/search"})
+
+    server.faults["/old"] = [move]
+    server.faults["/search"] = [take]
+
+    with client.open(server.url("/old"), method="POST", body=b'{"query": "x"}') as response:
+        assert response.status == 200
+    assert seen == [("POST", b'{"query": "x"}')]
+
+
+def received(remote: Remote, store: WheelStore, client: Client) -> bytes:
+    with store.partial(None) as part:
+        for _ in receive(remote, part, store, client, is_wrong=lambda: False, gave_up=lambda tries, error: never()):
+            pass
+        return part.path.read_bytes()
+
+
+def never() -> DifyoffError:
+    raise AssertionError
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_file_is_taken_up_to_a_limit(
+    server: FileServer, client: Client, store: WheelStore, *, declared: bool
+) -> None:
+    server.faults[PATH] = [lambda handler, body: handler.answer(200, body, length=-1 if declared else None)]
+    remote = Remote(url=server.url(PATH), name="demo", limit=len(BODY) - 1)
+
+    with pytest.raises(DifyoffError) as error:
+        received(remote, store, client)
+    assert error.value.diagnosis.slug == "download-too-large"
+    assert received(replace(remote, limit=len(BODY)), store, client) == BODY
+
+
+@pytest.mark.parametrize(
+    ("tag", "asked"), [('"v1"', ("bytes=1000-", '"v1"')), ('W/"v1"', (None, None)), ("", (None, None))]
+)
+def test_what_cannot_be_checked_is_resumed_by_its_etag_alone(
+    server: FileServer, client: Client, store: WheelStore, tag: str, asked: tuple[str | None, str | None]
+) -> None:
+    def cut(handler: faulty.Handler, body: bytes) -> None:
+        handler.answer(200, body[:1000], {"ETag": tag} if tag else {}, length=len(body))
+        handler.close_connection = True
+
+    server.faults[PATH] = [cut]
+
+    assert received(Remote(url=server.url(PATH), name="demo", checkable=False), store, client) == BODY
+    again = server.requests[1].headers
+    assert (again.get("Range"), again.get("If-Range")) == asked

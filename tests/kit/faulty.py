@@ -54,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self.answer(416, b"", {"Content-Range": f"bytes */{len(body)}"})
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_POST = do_GET  # noqa: N815
 
     def authorised(self) -> bool:
         kind, _, value = self.headers.get("Authorization", "").partition(" ")
