@@ -8,7 +8,8 @@ from itertools import count
 from typing import Final, TypeVar
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from .client import Client, Refuse, TransientError, public_url
+from ..difypkg.redaction import public_url
+from .client import Client, Refuse, TransientError
 from .store import CHUNK, Partial, WheelStore, no_room
 
 _TRIES: Final = 5
