@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.files import output_errors
 
 BITS: Final = 4096
 """The size of the keys that `dify signature generate` makes."""
@@ -58,18 +59,10 @@ def write_key_pair(key: RSAPrivateKey, stem: Path) -> tuple[Path, Path]:
                     hint="Choose another name with `-o NAME`.",
                 )
             )
-    try:
+    with output_errors(private):
         stem.parent.mkdir(parents=True, exist_ok=True)
         _write_new(private, private_text, 0o600)
         _write_new(public, public_text, 0o644)
-    except OSError as error:
-        raise DifyoffError(
-            Diagnosis(
-                slug="output-not-writable",
-                message=f"{error.filename or stem.parent} cannot be written: {error.strerror}",
-                hint="Choose another folder with `-o FOLDER/NAME`.",
-            )
-        ) from error
     return private, public
 
 
