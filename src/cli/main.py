@@ -85,11 +85,12 @@ def _print_failure(arguments: Sequence[str], diagnosis: Diagnosis, code: Exit) -
     """Print the document that `--json` promises, where a command ended before it had any result."""
     if "--json" not in arguments:
         return
-    from .documents import FailureDocument, FailureResult, to_json
+    from ..render.documents import FailureDocument, FailureResult
+    from .reports import emit
 
     command = next((word for word in arguments if word in _COMMANDS), "")
     result = FailureResult(exit_code=code, diagnosis=diagnosis)
-    click.echo(to_json(FailureDocument(command=command, exit_code=code, results=(result,))))
+    emit(FailureDocument(command=command, exit_code=code, results=(result,)), as_json=True, reports=())
 
 
 def _forget_stdout() -> None:

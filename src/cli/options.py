@@ -9,7 +9,9 @@ import click
 from platformdirs import user_cache_path
 
 from ..difypkg.target import ARCHITECTURES, TARGETS, Target
+from ..render.api import FORMATS
 from .console import show_commands
+from .reports import ReportFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,7 +48,12 @@ arch_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of paths.")
 report_option = click.option(
-    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON document to a file as well."
+    "--report",
+    "reports",
+    type=ReportFile(),
+    multiple=True,
+    metavar="FILE",
+    help=f"Write a report; the suffix names its format: {', '.join(FORMATS)}. May be repeated.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but findings and errors.")
 verbose_option = click.option(

@@ -6,9 +6,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from difyoff.cli.commands.diagnose import DiagnoseDocument
-from difyoff.cli.commands.verify import VerifyDocument
-from difyoff.cli.documents import BuildDocument, FailureDocument, InspectDocument
+from difyoff.render.documents import (
+    BuildDocument,
+    DiagnoseDocument,
+    FailureDocument,
+    InspectDocument,
+    VerifyDocument,
+)
 
 DOCUMENTS: dict[str, Any] = {
     "build": BuildDocument,

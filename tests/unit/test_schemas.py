@@ -1,6 +1,6 @@
 """The schemas that the package carries fit the documents that the commands print.
 
-`pytest tests/unit/test_schemas.py --update-golden` writes src/difyoff/schemas/.
+`pytest tests/unit/test_schemas.py --update-golden` writes src/render/schemas/.
 """
 
 import json
@@ -15,7 +15,7 @@ from kit.documents import DOCUMENTS, schema
 
 @pytest.mark.parametrize("command", DOCUMENTS)
 def test_the_schema_is_up_to_date(command: str, pytestconfig: pytest.Config) -> None:
-    file = files("difyoff.cli") / "schemas" / f"{command}.json"
+    file = files("difyoff.render") / "schemas" / f"{command}.json"
     if pytestconfig.getoption("--update-golden"):
         Path(str(file)).write_text(schema(command), encoding="utf-8")
 
@@ -48,6 +48,6 @@ def test_every_result_says_how_it_ended(command: str) -> None:
 
 
 def test_no_other_schema_is_shipped() -> None:
-    shipped = {entry.name for entry in (files("difyoff.cli") / "schemas").iterdir() if entry.name.endswith(".json")}
+    shipped = {entry.name for entry in (files("difyoff.render") / "schemas").iterdir() if entry.name.endswith(".json")}
 
     assert shipped == {f"{command}.json" for command in DOCUMENTS}

@@ -12,22 +12,22 @@ from ...difypkg import daemons
 from ...difypkg.daemons import Release
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
 from ...difypkg.place import local_place
-from ...repack.api import build
-from ...repack.options import BuildImage, Options
-from ...repack.package import OfflinePackage
-from ...uvrun.environment import read_index_settings
-from ..console import human_size, say, show_error
-from ..documents import (
+from ...render.documents import (
     BuildDocument,
     BuildResult,
     PackageDocument,
     SettingDocument,
     SizeDocument,
     WheelDocument,
-    emit,
 )
+from ...repack.api import build
+from ...repack.options import BuildImage, Options
+from ...repack.package import OfflinePackage
+from ...uvrun.environment import read_index_settings
+from ..console import human_size, say, show_error
 from ..options import Size, arch_option, cache_option, common, targets_of
 from ..progress import BuildView
+from ..reports import check_reports, emit
 from ..targets import read_target
 from ..verification import (
     ImageChoice,
@@ -103,13 +103,14 @@ def command(
     with_env: bool,
     cache_dir: Path,
     as_json: bool,
-    report: Path | None,
+    reports: tuple[Path, ...],
     quiet: bool,
 ) -> int:
     """Make an offline package of each PLUGIN, a .difypkg file or a plugin's folder.
 
     The package carries every wheel that the plugin needs and installs without a network on every daemon release.
     """
+    check_reports(reports, plugins)
     releases = chosen_releases(daemon, dify)
     if build_image and not build_in:
         raise click.UsageError("--build-image is the image for --build-in docker, which is not given")
@@ -135,7 +136,7 @@ def command(
         if results[-1].package is not None and not as_json:
             click.echo(results[-1].package.path)
     code = worst(Exit(result.exit_code) for result in results)
-    emit(BuildDocument(results=tuple(results), exit_code=code), as_json=as_json, report=report)
+    emit(BuildDocument(results=tuple(results), exit_code=code), as_json=as_json, reports=reports)
     return code
 
 

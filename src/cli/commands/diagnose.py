@@ -2,9 +2,7 @@
 
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -13,35 +11,10 @@ from ...difypkg.daemonlog import compare_identity, diagnose_log, log_lines
 from ...difypkg.diagnosis import Diagnosis, DifyoffError, Exit
 from ...difypkg.identity import Identity, identify
 from ...difypkg.manifest import MANIFEST, read_manifest
+from ...render.documents import DiagnoseDocument, DiagnoseResult
 from ..console import say, show_error, show_finding
-from ..documents import SCHEMA_VERSION, emit
 from ..options import common
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiagnoseResult:
-    """What a log tells. `sure` is false where the text does not decide by itself; `plugins` are those it names.
-
-    `complete` is false where reading ended before the log did. `findings` come from comparing it with a package.
-    """
-
-    input: str
-    exit_code: int
-    diagnosis: Diagnosis
-    sure: bool = True
-    complete: bool = True
-    plugins: tuple[str, ...] = ()
-    findings: tuple[Diagnosis, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiagnoseDocument:
-    """The document of `diagnose`."""
-
-    results: tuple[DiagnoseResult, ...]
-    exit_code: int
-    command: Literal["diagnose"] = "diagnose"
-    schema_version: int = SCHEMA_VERSION
+from ..reports import check_reports, emit
 
 
 @click.command("diagnose")
@@ -52,11 +25,12 @@ class DiagnoseDocument:
     help="The package that should have been installed; the log is compared with it.",
 )
 @common
-def command(file: str, package: Path | None, as_json: bool, report: Path | None, quiet: bool) -> int:
+def command(file: str, package: Path | None, as_json: bool, reports: tuple[Path, ...], quiet: bool) -> int:
     """Name the cause, the evidence and the fix in a log of the daemon, of `docker compose logs` or of Dify's console.
 
     Ctrl-C ends the reading of a log that goes on, not the diagnosis. The exit code is 0 where a cause was found.
     """
+    check_reports(reports, [Path(file), *([package] if package else [])])
     try:
         result = _diagnose(file, package)
     except DifyoffError as error:
@@ -64,7 +38,7 @@ def command(file: str, package: Path | None, as_json: bool, report: Path | None,
         result = DiagnoseResult(input=file, exit_code=error.exit_code, diagnosis=error.diagnosis)
     else:
         _show(result, quiet=quiet)
-    emit(DiagnoseDocument(results=(result,), exit_code=result.exit_code), as_json=as_json, report=report)
+    emit(DiagnoseDocument(results=(result,), exit_code=result.exit_code), as_json=as_json, reports=reports)
     return result.exit_code
 
 

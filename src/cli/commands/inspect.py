@@ -11,16 +11,11 @@ from ...difypkg.daemons import Layout, Release, Settings, plan, releases
 from ...difypkg.dependencies import offline_marks
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
 from ...difypkg.place import local_place
+from ...render.documents import InspectDocument, InspectResult, ReleasePlan, SignatureDocument
 from ...repack.source import Plugin, open_plugin
 from ..console import human_size, printable, show_error, show_finding
-from ..documents import (
-    InspectDocument,
-    InspectResult,
-    ReleasePlan,
-    SignatureDocument,
-    emit,
-)
 from ..options import common
+from ..reports import check_reports, emit
 
 _LAYOUT = Layout(
     plugin=PurePosixPath("."), working_path=PurePosixPath(".."), uv=PurePosixPath("uv"), path="", entrypoint="main"
@@ -30,8 +25,9 @@ _LAYOUT = Layout(
 @click.command("inspect")
 @click.argument("packages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PACKAGE...")
 @common
-def command(packages: tuple[Path, ...], as_json: bool, report: Path | None, quiet: bool) -> int:
+def command(packages: tuple[Path, ...], as_json: bool, reports: tuple[Path, ...], quiet: bool) -> int:
     """Show what each PACKAGE holds and what each daemon release would run to install it."""
+    check_reports(reports, packages)
     results = []
     for package in packages:
         results.append(_inspect(package))
@@ -39,7 +35,7 @@ def command(packages: tuple[Path, ...], as_json: bool, report: Path | None, quie
             for line in _describe(results[-1]):
                 click.echo(printable(line))
     code = worst(Exit(result.exit_code) for result in results)
-    emit(InspectDocument(results=tuple(results), exit_code=code), as_json=as_json, report=report)
+    emit(InspectDocument(results=tuple(results), exit_code=code), as_json=as_json, reports=reports)
     return code
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,13 +10,13 @@ import click
 
 from ... import __version__
 from ...difypkg.daemons import Settings
-from ...difypkg.diagnosis import Diagnosis, DifyoffError, Exit, worst
+from ...difypkg.diagnosis import DifyoffError, Exit, worst
+from ...render.documents import VerifyDocument, VerifyResult
 from ...uvrun.environment import read_index_settings
 from ...verify.api import VerifyOptions, verify
-from ...verify.report import VerificationReport
 from ..console import say, show_error
-from ..documents import SCHEMA_VERSION, emit
 from ..options import Size, cache_option, common, targets_of
+from ..reports import check_reports, emit
 from ..verification import (
     BACKENDS,
     VerifyView,
@@ -27,26 +27,6 @@ from ..verification import (
     platform_option,
     pull_option,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyResult:
-    """One package's report, null where there is none because `diagnosis` kept everything from running."""
-
-    input: str
-    exit_code: int
-    report: VerificationReport | None = None
-    diagnosis: Diagnosis | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyDocument:
-    """The document of `verify`."""
-
-    results: tuple[VerifyResult, ...]
-    exit_code: int
-    command: Literal["verify"] = "verify"
-    schema_version: int = SCHEMA_VERSION
 
 
 @click.command("verify")
@@ -85,20 +65,21 @@ def command(
     trust_plugin: bool,
     cache_dir: Path,
     as_json: bool,
-    report: Path | None,
+    reports: tuple[Path, ...],
     quiet: bool,
 ) -> int:
     """Install and start each PACKAGE as the daemon does, with the network cut off.
 
     Without --daemon or --dify, every way in which a daemon release would install it is run.
     """
+    check_reports(reports, packages)
     try:
         releases = chosen_releases(daemon, dify)
         index = read_index_settings(os.environ)
     except DifyoffError as error:
         show_error(error.diagnosis)
         failed = VerifyResult(input="", exit_code=error.exit_code, diagnosis=error.diagnosis)
-        return _end([replace(failed, input=str(each)) for each in packages], as_json=as_json, report=report)
+        return _end([replace(failed, input=str(each)) for each in packages], as_json=as_json, reports=reports)
     options = VerifyOptions(
         cache=cache_dir.expanduser().absolute(),
         index=index,
@@ -118,13 +99,13 @@ def command(
         results.append(_verify_one(package, options, quiet=quiet))
         if results[-1].exit_code == Exit.DONE and not as_json:
             click.echo(package)
-    return _end(results, as_json=as_json, report=report)
+    return _end(results, as_json=as_json, reports=reports)
 
 
-def _end(results: Sequence[VerifyResult], *, as_json: bool, report: Path | None) -> int:
+def _end(results: Sequence[VerifyResult], *, as_json: bool, reports: tuple[Path, ...]) -> int:
     """Write the document where it is wanted; return the worst of the exit codes."""
     code = worst(Exit(result.exit_code) for result in results)
-    emit(VerifyDocument(results=tuple(results), exit_code=code), as_json=as_json, report=report)
+    emit(VerifyDocument(results=tuple(results), exit_code=code), as_json=as_json, reports=reports)
     return code
 
 

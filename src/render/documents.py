@@ -1,18 +1,13 @@
-"""The JSON that commands print: one document of one shape for each, failures included.
+"""What the commands print and report: one document of one shape for each, failures included.
 
-`{schema_version, command, exit_code, results[]}`; the schemas in `difyoff/schemas/` are made from these classes.
+`{schema_version, command, exit_code, results[]}`; the schemas in `difyoff/render/schemas/` are made from these classes.
 """
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Final, Literal
-
-import click
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from ..difypkg.diagnosis import Diagnosis
 from ..difypkg.edits import Edit
-from ..difypkg.files import write_atomically
 from ..difypkg.record import BuildRecord, TargetRecord
 from ..verify.report import VerificationReport
 
@@ -173,15 +168,47 @@ class InspectDocument:
     schema_version: int = SCHEMA_VERSION
 
 
-def to_json(document: Any) -> str:
-    """Return a document as JSON text, keys in the order of its class."""
-    return json.dumps(asdict(document), indent=2, ensure_ascii=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """One package's report, null where there is none because `diagnosis` kept everything from running."""
+
+    input: str
+    exit_code: int
+    report: VerificationReport | None = None
+    diagnosis: Diagnosis | None = None
 
 
-def emit(document: Any, *, as_json: bool, report: Path | None) -> None:
-    """Write a command's document where it is wanted: to the file of `--report`, and for `--json` to stdout."""
-    text = to_json(document)
-    if report is not None:
-        write_atomically(report, text + "\n")
-    if as_json:
-        click.echo(text)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyDocument:
+    """The document of `verify`."""
+
+    results: tuple[VerifyResult, ...]
+    exit_code: int
+    command: Literal["verify"] = "verify"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnoseResult:
+    """What a log tells. `sure` is false where the text does not decide by itself; `plugins` are those it names.
+
+    `complete` is false where reading ended before the log did. `findings` come from comparing it with a package.
+    """
+
+    input: str
+    exit_code: int
+    diagnosis: Diagnosis
+    sure: bool = True
+    complete: bool = True
+    plugins: tuple[str, ...] = ()
+    findings: tuple[Diagnosis, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnoseDocument:
+    """The document of `diagnose`."""
+
+    results: tuple[DiagnoseResult, ...]
+    exit_code: int
+    command: Literal["diagnose"] = "diagnose"
+    schema_version: int = SCHEMA_VERSION
