@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from difyoff.difypkg.diagnosis import DifyoffError
-from difyoff.signing.signoff import NAMESPACE, Tally, Ruling, check_decisions, decide, folder_of
+from difyoff.signing.signoff import NAMESPACE, Ruling, Tally, check_decisions, decide, folder_of
 
 DATE = "2026-11-25T12:00:00+00:00"
 ANN, BEN = "ann@site.example", "ben@site.example"
