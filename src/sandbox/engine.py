@@ -1,4 +1,4 @@
-"""The Docker engine and the daemon's images: found, pulled where asked, and their errors told as diagnoses."""
+"""The Docker engine and the daemon's images: found, pulled where asked, and their errors as diagnoses."""
 
 import os
 import re
@@ -56,7 +56,7 @@ class DaemonImage:
 
 
 @contextmanager
-def own_testcontainers() -> Iterator[None]:
+def restrain_testcontainers() -> Iterator[None]:
     """Keep testcontainers from what it does on its own: start Ryuk, log in to a registry, and set `DOCKER_HOST`.
 
     All three are settings of the whole process, which may be somebody's test run with containers of its own.
@@ -79,10 +79,10 @@ def own_testcontainers() -> Iterator[None]:
 def connect() -> Iterator[docker.DockerClient]:
     """Connect to the engine that `DOCKER_HOST` or the Docker context names, else to the local one.
 
-    Raises `DifyoffError` (`docker-unavailable`) where none answers, and what `told` makes of later errors.
+    Raises `DifyoffError` (`docker-unavailable`) where none answers, and what `translate_errors` makes of later errors.
     """
-    with told("the Docker engine"):
-        with own_testcontainers():
+    with translate_errors("the Docker engine"):
+        with restrain_testcontainers():
             client = DockerClient(timeout=_TIMEOUT).client
         try:
             yield client
@@ -91,7 +91,7 @@ def connect() -> Iterator[docker.DockerClient]:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Turn what the engine says about `what` into a `DifyoffError`."""
     try:
         yield
@@ -103,7 +103,7 @@ def find_image(client: docker.DockerClient, reference: str, *, pull: Pull, platf
     """Return the image of a reference (tag, digest or id), pulled where `pull` says so.
 
     `platform` is Docker's (`linux/arm64`), None for any. Raises `DifyoffError`: `image-absent`,
-    `image-not-pulled`, `image-wrong-architecture`, or what `told` raises.
+    `image-not-pulled`, `image-wrong-architecture`, or what `translate_errors` raises.
     """
     image = None
     if pull != "always":

@@ -4,7 +4,7 @@ import pytest
 from docker.errors import APIError, DockerException
 
 from difyoff.difypkg.diagnosis import DifyoffError
-from difyoff.sandbox.engine import told
+from difyoff.sandbox.engine import translate_errors
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from difyoff.sandbox.engine import told
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_the_engine_says_is_told(error: DockerException, slug: str) -> None:
-    with pytest.raises(DifyoffError) as raised, told("a container"):
+    with pytest.raises(DifyoffError) as raised, translate_errors("a container"):
         raise error
 
     assert raised.value.diagnosis.slug == slug

@@ -13,8 +13,10 @@ from typing import Final
 
 from ...difypkg.daemons import Layout, Step
 from ...difypkg.diagnosis import Diagnosis, DifyoffError
-from ...sandbox.isolation import LADDER, Isolation, IsolationProof, choose_isolation, obstacle, prove
-from ...sandbox.process import Command, Outcome, Running, run, start
+from ...sandbox.isolation import LADDER, Isolation, choose_isolation, obstacle, prove
+from ...sandbox.output import Running
+from ...sandbox.process import Command, Outcome, run, start
+from ...sandbox.proof import IsolationProof
 from ...uvrun.environment import IndexSettings
 from ...uvrun.interpreters import Python, find_python, install_python
 from ...uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
@@ -258,10 +260,8 @@ def _configuration_above(folder: Path, isolation: Isolation) -> Diagnosis | None
 
 
 def _record(isolation: Isolation, proof: IsolationProof) -> IsolationRecord:
-    met = [f"connect {each.address}:{each.port}: {each.error or 'connected'}" for each in proof.attempts]
-    evidence = (f"resolve: {proof.resolve_error or 'resolved'}", *met, *filter(None, (proof.failure,)))
     return IsolationRecord(
-        rung=isolation.name, proved=proof.ok, host_protected=isolation.host_protected, evidence=evidence
+        rung=isolation.name, proved=proof.ok, host_protected=isolation.host_protected, evidence=proof.evidence
     )
 
 

@@ -16,13 +16,14 @@ from ....difypkg.daemonlog import diagnose_log
 from ....difypkg.daemons import Release, Settings, Step, release
 from ....difypkg.diagnosis import Diagnosis, DifyoffError
 from ....difypkg.target import TARGETS
+from ....sandbox.container import RUNG
 from ....sandbox.engine import REPOSITORY, DaemonImage, Pull, connect, find_image
 from ...extract import ExtractedPackage
 from ...report import Check, IsolationRecord, ScenarioReport
 from ...scenario import Scenario
 from ...steps import run_steps
 from .probe import ImageFacts
-from .sandbox import RUNG, DaemonSandbox
+from .sandbox import DaemonSandbox
 
 _LIFE: Final = 3600  # seconds; more than all of a release's time-outs together
 _WORKERS: Final = 4  # containers at a time, at most
