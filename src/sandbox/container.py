@@ -28,7 +28,7 @@ from requests.exceptions import RequestException
 from testcontainers.core.container import DockerContainer
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from .engine import DaemonImage, connect, restrain_testcontainers, translate_errors
+from .engine import USE_DAEMON_IMAGE, DaemonImage, connect, restrain_testcontainers, translate_errors
 from .leftovers import labels
 from .output import Running, collect
 from .process import Outcome
@@ -98,7 +98,7 @@ class Container:
             "platform": platform,
         }
         self._cancel = cancel or threading.Event()
-        self._ran = False
+        self._started = self._ran = False
         self._lifeline: Any = None
 
     def __enter__(self) -> "Container":
@@ -108,7 +108,9 @@ class Container:
             try:
                 with restrain_testcontainers():
                     self._testcontainer.start()
+                self._started = True
                 self._lifeline = self._engine_container.attach_socket(params={"stdin": 1, "stream": 1})
+                self.run(ContainerCommand(argv=("true",), cwd=_ROOT, timeout=_PATIENCE))
             except BaseException:
                 self.__exit__()
                 raise
@@ -139,9 +141,7 @@ class Container:
 
     @property
     def _engine_container(self) -> EngineContainer:
-        container = self._testcontainer.get_wrapped_container()
-        assert container is not None
-        return container
+        return self._testcontainer.get_wrapped_container()
 
     @property
     def name(self) -> str:
@@ -258,9 +258,18 @@ class Container:
             try:
                 yield
             except APIError as error:
-                if error.status_code not in (404, 409):  # removed, not running
-                    raise
-                raise DifyoffError(self._ended(program)) from error
+                if self._is_gone(error):
+                    raise DifyoffError(self._ended(program)) from error
+                raise
+
+    def _is_gone(self, error: APIError) -> bool:
+        if not self._started:
+            return False
+        try:
+            self._engine_container.reload()
+        except NotFound:
+            return True
+        return error.status_code in (404, 409) or self._engine_container.status != "running"
 
     def _ended(self, program: str) -> Diagnosis:
         if self._ran:
@@ -279,7 +288,7 @@ class Container:
         return Diagnosis(
             slug="image-unusable",
             message=f"a container of {self._image.reference} ends as soon as it is started, so nothing can run in it",
-            hint="Name the daemon's image, or one made from it.",
+            hint=USE_DAEMON_IMAGE,
         )
 
 

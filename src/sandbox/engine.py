@@ -28,6 +28,7 @@ _START_HINT: Final = (
     "start Docker, or point DOCKER_HOST at an engine (`docker version` must name a server); without one, verify with"
     " `--backend local` and build without `--build-in`"
 )
+USE_DAEMON_IMAGE: Final = "Name the daemon's image, or one made from it."
 _ERRORS: Final = (
     (r"no space left on device|disk quota exceeded", "disk-full", "the Docker engine's disk is full"),
     (
@@ -36,6 +37,11 @@ _ERRORS: Final = (
         "the image is for another architecture than asked for, or this machine cannot run it",
     ),
     (r"permission denied.*(docker|podman).*sock", "docker-unavailable", "this user may not use the Docker engine"),
+    (
+        r"executable file not found",
+        "image-unusable",
+        "the image lacks programs that every Debian system has",
+    ),
     (r"connection refused|connection aborted|no such file", "docker-unavailable", "the Docker engine does not answer"),
 )
 _lock: Final = threading.Lock()
@@ -159,7 +165,7 @@ def _diagnosis(error: Exception, what: str) -> Diagnosis:
     words = _words(error)
     for pattern, slug, message in _ERRORS:
         if re.search(pattern, words, re.IGNORECASE):
-            hint = _START_HINT if slug == "docker-unavailable" else None
+            hint = {"docker-unavailable": _START_HINT, "image-unusable": USE_DAEMON_IMAGE}.get(slug)
             return Diagnosis(slug=slug, message=message, context=(words,), hint=hint)
     if isinstance(error, DockerException) and not isinstance(error, APIError):
         return Diagnosis(
