@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from ..difypkg.archive import Archive, file_chunks
+from ..difypkg.archive import Archive, check_names, file_chunks
 from ..difypkg.dependencies import DependencyFiles, read_dependency_files
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.identity import Identity, identify
@@ -70,6 +70,7 @@ def open_plugin(place: PluginPlace, *, with_env: bool = False) -> Iterator[Plugi
     """
     if place.path.is_dir():
         files, findings = _read_folder(place.path, with_env=with_env)
+        check_names(files, place.name)
         yield _read(place, files, findings, sha256=None, signature=None)
         return
     with Archive(place.path) as archive:
@@ -126,7 +127,7 @@ def _digest(file: SourceFile) -> bytes:
 
 
 def _archive_findings(archive: Archive) -> tuple[Diagnosis, ...]:
-    findings = []
+    findings = list(archive.findings)
     if archive.directory_entries:
         findings.append(
             Diagnosis(
@@ -134,14 +135,6 @@ def _archive_findings(archive: Archive) -> tuple[Diagnosis, ...]:
                 message=f"the archive has {len(archive.directory_entries)} directory entries, left out of the package",
                 context=archive.directory_entries[:5],
                 note="The daemon refuses an upload of the original for them.",
-            )
-        )
-    if archive.duplicates:
-        findings.append(
-            Diagnosis(
-                slug="duplicate-entry",
-                message=f"{archive.duplicates[0]} is there more than once; the first is used, as by the daemon",
-                context=archive.duplicates[:5],
             )
         )
     return tuple(findings)

@@ -14,11 +14,10 @@ from difyoff.verify.look import look
 from kit.plugins import pack, write_plugin
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_plain_files_and_the_first_of_a_name(tmp_path: Path) -> None:
+def test_plain_files_without_modes(tmp_path: Path) -> None:
     plugin = write_plugin(tmp_path / "plugin", files={"tools/run.sh": "#!/bin/sh\n"})
     (plugin / "tools/run.sh").chmod(0o755)
-    package = extract(pack(plugin, tmp_path / "x.difypkg", again=[("main.py", b"second")]), tmp_path / "tree")
+    package = extract(pack(plugin, tmp_path / "x.difypkg"), tmp_path / "tree")
     assert package.read("main.py") == (plugin / "main.py").read_bytes()
     assert stat.S_IMODE((tmp_path / "tree/tools/run.sh").stat().st_mode) == 0o644
     assert package.folder_name == f"difyoff/tiny-0.1.0@{package.identity.checksum}"

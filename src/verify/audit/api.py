@@ -190,15 +190,8 @@ def _entry_faults(archive: Archive) -> Iterator[Fault]:
                 hint="pack files only: `dify plugin package` and `difyoff build` do",
             )
         )
-    if archive.duplicates:
-        yield Fault(
-            diagnosis=Diagnosis(
-                slug="duplicate-entry",
-                message=f"{archive.duplicates[0]} is there more than once; the daemon reads the first",
-                context=archive.duplicates[:5],
-            ),
-            bites=NOTHING,
-        )
+    for finding in archive.findings:
+        yield Fault(diagnosis=finding, bites=NOTHING)
 
 
 def _size_faults(archive: Archive, package: Path, limit: int | None) -> Iterator[Fault]:
