@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ..difypkg.diagnosis import Diagnosis
-from ..difypkg.target import Target
+from ..difypkg.target import Architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +47,12 @@ class FolderSource:
 Origin: TypeAlias = Literal["uv.lock", "uv.lock, renewed", "pyproject.toml", "requirements.txt"]
 """What the pins come from."""
 
-PinSource: TypeAlias = WheelSource | ArchiveSource | GitSource | FolderSource
+Source: TypeAlias = WheelSource | ArchiveSource | GitSource | FolderSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """One release of a distribution and the file that `targets` install it from.
+    """One release of a distribution and the file that some targets install it from.
 
     `name` is normalised; `version` is None for a source whose version only its build tells. `direct` says that it comes
     from a direct reference rather than an index.
@@ -61,15 +60,14 @@ class Pin:
 
     name: str
     version: str | None
-    source: PinSource
-    targets: frozenset[Target]
+    source: Source
+    architectures: frozenset[Architecture]
     direct: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """The pins of a plugin's closure on its targets, where they came from, and what was found on the way."""
+    """The pins of a plugin's closure on its targets, and where they came from, for people and for the record."""
 
     pins: tuple[Pin, ...]
     origin: Origin
-    findings: tuple[Diagnosis, ...] = ()

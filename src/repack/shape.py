@@ -19,10 +19,9 @@ from ..difypkg.signature import VERIFICATION
 from ..difypkg.target import Target
 from ..sandbox.process import Outcome
 from ..transfer.store import WheelStore
-from .gather import Wheelhouse
-from .source import Plugin, PluginFile, file_of
+from .source import Plugin, SourceFile
+from .tools import Tools
 from .wheels import Wheel, direct_requirements
-from .workshop import Workshop
 
 _DROPPED: Final = {
     VERIFICATION: "it belongs to the signature, which a changed package loses",
@@ -41,7 +40,7 @@ _MOST_OVERRIDES: Final = 40
 class Shape:
     """The files of an offline package but for its record, and the edits, in the order of the files."""
 
-    files: Mapping[str, PluginFile]
+    files: Mapping[str, SourceFile]
     edits: tuple[Edit, ...]
 
     @property
@@ -51,23 +50,34 @@ class Shape:
         return ", ".join(f"{file} ({count} edits)" if count > 1 else file for file, count in counts.items())
 
 
-def shape(plugin: Plugin, wheelhouse: Wheelhouse, targets: Sequence[Target], workshop: Workshop) -> Shape:
-    """Return the offline shape of a plugin. Raises `DifyoffError`: `relock-failed`, `transitive-direct-reference`."""
-    wheels, store = wheelhouse.wheels, workshop.store
+def shape(
+    plugin: Plugin,
+    wheels: Sequence[Wheel],
+    targets: Sequence[Target],
+    *,
+    own_wheel: Wheel | None,
+    store: WheelStore,
+    tools: Tools,
+) -> Shape:
+    """Return the offline shape of a plugin.
+
+    `own_wheel` is the plugin's own project where its modules do not lie at the plugin's root; it is one of `wheels`.
+    Raises `DifyoffError`: `relock-failed`, `transitive-direct-reference`.
+    """
     files = dict(plugin.files)
     edits: list[Edit] = []
     for path, why in _DROPPED.items():
         if files.pop(path, None) is not None:
             edits.append(Edit(file=path, what="removed", why=why))
     if plugin.dependencies.project is not None:
-        pyproject, lock, made = _lock(plugin, wheelhouse, targets, workshop)
-        files[PYPROJECT], files[LOCK] = file_of(pyproject), file_of(lock)
+        pyproject, lock, made = _lock(plugin, wheels, targets, own_wheel=own_wheel, store=store, tools=tools)
+        files[PYPROJECT], files[LOCK] = _bytes_file(pyproject), _bytes_file(lock)
         edits += made
     else:
         _refuse_direct_requirements(wheels, store)
         edits += _drop_unused(plugin, files)
     requirements = offline_requirements(_pinned(wheels), targets)
-    files[REQUIREMENTS] = file_of(requirements)
+    files[REQUIREMENTS] = _bytes_file(requirements)
     edits.append(
         Edit(
             file=REQUIREMENTS,
@@ -78,15 +88,20 @@ def shape(plugin: Plugin, wheelhouse: Wheelhouse, targets: Sequence[Target], wor
     for name in IGNORE_FILES:
         if name in files:
             content, made = _unignore(name, files[name].read())
-            files[name] = file_of(content)
+            files[name] = _bytes_file(content)
             edits += made
     for wheel in wheels:
         chunks = partial(file_chunks, store.path(wheel.sha256))
-        files[f"{WHEELS}/{wheel.filename}"] = PluginFile(size=wheel.size, sha256=wheel.sha256, chunks=chunks)
+        files[f"{WHEELS}/{wheel.filename}"] = SourceFile(size=wheel.size, chunks=chunks, sha256=wheel.sha256)
     return Shape(files=dict(sorted(files.items())), edits=tuple(edits))
 
 
-def _drop_unused(plugin: Plugin, files: dict[str, PluginFile]) -> Iterator[Edit]:
+def _bytes_file(content: str | bytes) -> SourceFile:
+    data = content.encode() if isinstance(content, str) else content
+    return SourceFile(size=len(data), chunks=lambda: iter((data,)))
+
+
+def _drop_unused(plugin: Plugin, files: dict[str, SourceFile]) -> Iterator[Edit]:
     """Remove what a newer daemon would install from, and find nothing in."""
     reasons = {
         PYPROJECT: "it has no [project] table: a daemon from 0.5.3 on would install nothing from it, and say success",
@@ -106,19 +121,23 @@ def _pinned(wheels: Sequence[Wheel]) -> list[PinnedWheels]:
             name=name,
             version=version,
             hashes=tuple(wheel.sha256 for wheel in group),
-            targets=frozenset(each for wheel in group for each in wheel.targets),
+            architectures=frozenset(each for wheel in group for each in wheel.architectures),
         )
         for (name, version), group in releases.items()
     ]
 
 
 def _lock(
-    plugin: Plugin, wheelhouse: Wheelhouse, targets: Sequence[Target], workshop: Workshop
+    plugin: Plugin,
+    wheels: Sequence[Wheel],
+    targets: Sequence[Target],
+    *,
+    own_wheel: Wheel | None,
+    store: WheelStore,
+    tools: Tools,
 ) -> tuple[str, str, tuple[Edit, ...]]:
     """Edit the pyproject and lock it against the wheels, with a hash beside each."""
-    wheels, store = wheelhouse.wheels, workshop.store
-    python = workshop.python(targets[0], (plugin.dependencies.project or {}).get("requires-python"))
-    work = workshop.folder("offline")
+    work = tools.folder("offline")
     (work / WHEELS).mkdir()
     for wheel in wheels:
         store.place(wheel.sha256, work / WHEELS / wheel.filename)
@@ -131,10 +150,10 @@ def _lock(
             version=pep440_version(plugin.manifest.version),
             pins=pins,
             overrides=overrides,
-            own_wheel=(wheelhouse.own.name, wheelhouse.own.version) if wheelhouse.own else None,
+            own_wheel=(own_wheel.name, own_wheel.version) if own_wheel else None,
         )
         (work / PYPROJECT).write_text(text, encoding="utf-8", newline="")
-        outcome = workshop.closed("lock", "--offline", "--quiet", cwd=work, python=python)
+        outcome = tools.closed("lock", "--offline", "--quiet", cwd=work)
         if outcome.ok:
             break
         unwanted = exclusion(_not_found(outcome, pins) or "")
@@ -144,7 +163,7 @@ def _lock(
     lock = _with_hashes((work / LOCK).read_text(encoding="utf-8"), wheels)
     _check_lock(tomllib.loads(lock), wheels)
     (work / LOCK).write_text(lock, encoding="utf-8", newline="")
-    outcome = workshop.closed("lock", "--check", "--offline", "--quiet", cwd=work, python=python)
+    outcome = tools.closed("lock", "--check", "--offline", "--quiet", cwd=work)
     if not outcome.ok:
         raise _relock_failed(outcome)
     had_lock = plugin.dependencies.lock is not None

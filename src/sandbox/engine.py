@@ -1,4 +1,4 @@
-"""The Docker engine and the daemon's images: found, pulled where asked, and their errors as diagnoses."""
+"""The Docker engine and the daemon's images: found, pulled where asked, and their errors told as diagnoses."""
 
 import os
 import re
@@ -28,7 +28,6 @@ _START_HINT: Final = (
     "start Docker, or point DOCKER_HOST at an engine (`docker version` must name a server); without one, verify with"
     " `--backend local` and build without `--build-in`"
 )
-USE_DAEMON_IMAGE: Final = "Name the daemon's image, or one made from it."
 _ERRORS: Final = (
     (r"no space left on device|disk quota exceeded", "disk-full", "the Docker engine's disk is full"),
     (
@@ -37,11 +36,6 @@ _ERRORS: Final = (
         "the image is for another architecture than asked for, or this machine cannot run it",
     ),
     (r"permission denied.*(docker|podman).*sock", "docker-unavailable", "this user may not use the Docker engine"),
-    (
-        r"executable file not found",
-        "image-unusable",
-        "the image lacks programs that every Debian system has",
-    ),
     (r"connection refused|connection aborted|no such file", "docker-unavailable", "the Docker engine does not answer"),
 )
 _lock: Final = threading.Lock()
@@ -62,7 +56,7 @@ class DaemonImage:
 
 
 @contextmanager
-def restrain_testcontainers() -> Iterator[None]:
+def own_testcontainers() -> Iterator[None]:
     """Keep testcontainers from what it does on its own: start Ryuk, log in to a registry, and set `DOCKER_HOST`.
 
     All three are settings of the whole process, which may be somebody's test run with containers of its own.
@@ -85,10 +79,10 @@ def restrain_testcontainers() -> Iterator[None]:
 def connect() -> Iterator[docker.DockerClient]:
     """Connect to the engine that `DOCKER_HOST` or the Docker context names, else to the local one.
 
-    Raises `DifyoffError` (`docker-unavailable`) where none answers, and what `translate_errors` makes of later errors.
+    Raises `DifyoffError` (`docker-unavailable`) where none answers, and what `told` makes of later errors.
     """
-    with translate_errors("the Docker engine"):
-        with restrain_testcontainers():
+    with told("the Docker engine"):
+        with own_testcontainers():
             client = DockerClient(timeout=_TIMEOUT).client
         try:
             yield client
@@ -97,7 +91,7 @@ def connect() -> Iterator[docker.DockerClient]:
 
 
 @contextmanager
-def translate_errors(what: str) -> Iterator[None]:
+def told(what: str) -> Iterator[None]:
     """Turn what the engine says about `what` into a `DifyoffError`."""
     try:
         yield
@@ -109,7 +103,7 @@ def find_image(client: docker.DockerClient, reference: str, *, pull: Pull, platf
     """Return the image of a reference (tag, digest or id), pulled where `pull` says so.
 
     `platform` is Docker's (`linux/arm64`), None for any. Raises `DifyoffError`: `image-absent`,
-    `image-not-pulled`, `image-wrong-architecture`, or what `translate_errors` raises.
+    `image-not-pulled`, `image-wrong-architecture`, or what `told` raises.
     """
     image = None
     if pull != "always":
@@ -165,7 +159,7 @@ def _diagnosis(error: Exception, what: str) -> Diagnosis:
     words = _words(error)
     for pattern, slug, message in _ERRORS:
         if re.search(pattern, words, re.IGNORECASE):
-            hint = {"docker-unavailable": _START_HINT, "image-unusable": USE_DAEMON_IMAGE}.get(slug)
+            hint = _START_HINT if slug == "docker-unavailable" else None
             return Diagnosis(slug=slug, message=message, context=(words,), hint=hint)
     if isinstance(error, DockerException) and not isinstance(error, APIError):
         return Diagnosis(

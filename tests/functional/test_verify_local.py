@@ -2,7 +2,6 @@
 
 import platform
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from difyoff.sandbox.isolation import LADDER, NOT_ISOLATED, Isolation, choose_is
 from difyoff.uvrun.environment import read_index_settings
 from difyoff.uvrun.uv import LOCK_UV
 from difyoff.verify.backends import local
-from difyoff.verify.backends.local import LocalOptions, verify_local
-from difyoff.verify.extract import extract
+from difyoff.verify.options import VerifyOptions, Workplace
+from difyoff.verify.package import open_package
 from difyoff.verify.report import Check, ScenarioReport
+from difyoff.verify.runner import run_scenarios
 from difyoff.verify.scenario import Scenario
 from kit.broken import SHELF, Broken, read, write
 from kit.index import Index
@@ -77,22 +77,23 @@ def check(cache: Path, tmp_path: Path) -> Verify:
             Scenario(
                 release=release(version),
                 settings=settings or Settings(),
-                architecture=architecture,
+                target=TARGETS[architecture],
                 backend="local",
                 launch=launch,
                 uv=LOCK_UV,
             )
             for version in releases
         ]
-        options = LocalOptions(
-            scratch=scratch,
+        options = VerifyOptions(
             cache=cache,
             index=read_index_settings({}),
+            version="0.0.0",
             isolation=isolation,
             trust_plugin=trust_plugin,
-            vetted=vetted,
         )
-        return verify_local(extract(package, Path(tempfile.mkdtemp(dir=tmp_path), "tree")), scenarios, options)
+        backend = local.open_backend(options, Workplace(scratch=scratch, vetted=vetted))
+        with open_package(package, targets=[TARGETS[architecture]]) as read:
+            return run_scenarios(backend, read, scenarios, lambda _: None)
 
     return verify
 

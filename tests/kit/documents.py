@@ -11,9 +11,6 @@ from difyoff.render.documents import (
     DiagnoseDocument,
     FailureDocument,
     InspectDocument,
-    KeygenDocument,
-    SignDocument,
-    SignoffDocument,
     VerifyDocument,
 )
 
@@ -21,9 +18,6 @@ DOCUMENTS: dict[str, Any] = {
     "build": BuildDocument,
     "diagnose": DiagnoseDocument,
     "inspect": InspectDocument,
-    "keygen": KeygenDocument,
-    "sign": SignDocument,
-    "signoff": SignoffDocument,
     "verify": VerifyDocument,
 }
 """Each command's document; of a failure before there is any result, `FailureDocument` stands in its place."""
