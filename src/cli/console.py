@@ -64,9 +64,9 @@ def show_commands() -> None:
 
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("  %(message)s"))
-    for name in ("uvrun", "repack", "verify"):
-        logging.getLogger(name).addHandler(handler)
-        logging.getLogger(name).setLevel(logging.DEBUG)
+    logger = logging.getLogger("difyoff")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
 
 
 def human_size(size: int) -> str:

@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from .. import __version__
 from ..difypkg.daemons import Release, Settings
 from ..difypkg.files import write_atomically
-from ..difypkg.target import TARGETS
 from ..repack.options import Options
-from ..verify.api import verify
-from ..verify.options import VerifyOptions
+from ..repack.publication import Draft
+from ..repack.workshop import Workshop
+from ..verify.api import VerifyOptions, verify
 from ..verify.report import Verdict, VerificationReport, to_json
 from .verification import ImageChoice, NotPublishedError, VerifyView
 
@@ -18,12 +17,13 @@ _ASIDE: Final[dict[Verdict, str]] = {"failed": ".rejected", "error": ".unverifie
 
 
 class VerifyingGate:
-    """The gate of one build, as `repack.api.build` takes it."""
+    """The verification of one build, a stage of its publication."""
 
     def __init__(
         self,
         options: Options,
-        backend: str,
+        workshop: Workshop,
+        backend: Literal["local", "docker"],
         releases: tuple[Release, ...],
         *,
         image: ImageChoice,
@@ -32,28 +32,27 @@ class VerifyingGate:
         self.report: VerificationReport | None = None
         self._quiet = quiet
         self._verify_options = VerifyOptions(
-            cache=options.cache,
-            index=options.index,
-            version=__version__,
+            cache=workshop.cache,
+            index=workshop.index,
+            version=workshop.version,
             backend=backend,
             releases=releases,
-            candidates=tuple(TARGETS.values()),
             settings=Settings(max_package_size=options.max_size),
             image=image.reference,
             pull=image.pull,
             platform=image.platform,
         )
 
-    def __call__(self, temporary: Path, path: Path) -> None:
-        """Let a finished package pass or, under a name that no `*.difypkg` finds, lay it aside with its report.
+    def __call__(self, draft: Draft) -> Draft:
+        """Let a packed package pass or, under a name that no `*.difypkg` finds, lay it aside with its report.
 
         Raises `NotPublishedError`.
         """
-        self.report = self._verify(temporary, path)
+        self.report = self._verify(draft.temporary, draft.path)
         if self.report.verdict == "passed":
-            return
-        aside = path.with_name(path.name + _ASIDE[self.report.verdict])
-        temporary.replace(aside)
+            return draft
+        aside = draft.path.with_name(draft.path.name + _ASIDE[self.report.verdict])
+        draft.temporary.replace(aside)
         write_atomically(aside.with_name(f"{aside.name}.json"), to_json(self.report) + "\n")
         raise NotPublishedError(self.report, aside)
 

@@ -21,6 +21,9 @@ _COMMANDS: Final = {
     "diagnose": "Name the cause of a failed install in a log.",
     "explain": "Print the page of a diagnosis.",
     "target": "Show what packages are made for, and read it off an image.",
+    "keygen": "Make the key pair that a site signs its packages with.",
+    "sign": "Sign packages with a site's own key, and state their provenance.",
+    "signoff": "Decide on a package with your SSH key, or check the decisions on it.",
     "cache": "Show, tidy or empty the cache.",
 }
 """Each command and its line in the help; the module of that name in `difyoff.cli.commands` holds it as `command`."""

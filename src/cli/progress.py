@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Self
 from ..difypkg.daemons import Release
 from ..difypkg.diagnosis import Diagnosis
 from ..difypkg.target import Target
-from ..repack.events import Event, Opened
+from ..repack.events import Event, PluginOpened
 from ..transfer.fetch import Progress
 from .console import human_size, is_terminal, say, show_finding, show_stage
 
@@ -48,7 +48,7 @@ class BuildView(AbstractContextManager["BuildView"]):
         self._stop_bar()
         if isinstance(event, Diagnosis):
             self._show_finding(event)
-        elif isinstance(event, Opened):
+        elif isinstance(event, PluginOpened):
             self._show_header(event)
             for finding in event.findings:
                 self._show_finding(finding)
@@ -62,7 +62,7 @@ class BuildView(AbstractContextManager["BuildView"]):
             self._shown.add(key)
             show_finding(finding)
 
-    def _show_header(self, event: Opened) -> None:
+    def _show_header(self, event: PluginOpened) -> None:
         if not self._quiet:
             architectures = " and ".join(target.architecture for target in self._targets)
             major, minor = self._targets[0].python_minor

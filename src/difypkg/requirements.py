@@ -11,13 +11,13 @@ from .target import Target
 class PinnedWheels:
     """One release of a distribution and its bundled wheels.
 
-    `hashes` are the SHA-256 (hex) of its wheels, `architectures` those of the targets that install it.
+    `hashes` are the SHA-256 (hex) of its wheels, `targets` those that install it.
     """
 
     name: str
     version: str
     hashes: tuple[str, ...]
-    architectures: frozenset[str]
+    targets: frozenset[Target]
 
 
 def offline_requirements(pins: Collection[PinnedWheels], targets: Sequence[Target]) -> str:
@@ -28,7 +28,7 @@ def offline_requirements(pins: Collection[PinnedWheels], targets: Sequence[Targe
     """
     lines = ["--no-index", f"--find-links=./{WHEELS}/"]
     for pin in sorted(pins, key=lambda pin: (pin.name, pin.version)):
-        machines = [target.machine for target in targets if target.architecture in pin.architectures]
+        machines = [target.machine for target in targets if target in pin.targets]
         marker = ""
         if len(machines) < len(targets):
             marker = " ; " + " or ".join(f"platform_machine == '{machine}'" for machine in machines)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from packaging.version import Version
+
 from .daemons import Release
 from .diagnosis import Diagnosis
 
@@ -18,6 +20,7 @@ MIB: Final = 1024 * 1024
 _UNPACKED_PER_SECOND: Final = 2 * MIB
 # The upload is a multipart form: headers and a boundary around the file.
 _FORM_OVERHEAD: Final = 4096
+_COMPOSE_HANDS_KEYS_ON: Final = Version("0.6.0")
 
 Service = Literal["plugin_daemon", "api", "nginx"]
 
@@ -60,7 +63,7 @@ def site_settings(
     wheels in it, all in bytes; `signed` says that it was signed again, with a key of the site's own.
     """
     return (
-        *_signature_settings(release, author=author, signed=signed),
+        *signature_settings(release, author=author, signed=signed),
         *_size_settings(release, file_size=file_size, unpacked_size=unpacked_size, limit=release.max_package_size),
         *_timeout_settings(release, wheels_size),
     )
@@ -110,19 +113,28 @@ def size_verdict(
     )
 
 
+def signature_settings(release: Release, *, author: str, signed: bool) -> tuple[SiteSetting, ...]:
+    """Return what a site must set for the signature of a package: none, or `signed` by a key of the site's own."""
+    return tuple(_signature_settings(release, author=author, signed=signed))
+
+
 def _signature_settings(release: Release, *, author: str, signed: bool) -> Iterator[SiteSetting]:
     if signed and release.third_party_keys:
+        # Dify's compose file hands these two on from 1.14.1 on, which ships daemon 0.6.0.
+        by_hand = "; Dify before 1.14.1 does not hand it on: add it to `environment` of plugin_daemon"
+        handed_on = release.version >= _COMPOSE_HANDS_KEYS_ON
         yield SiteSetting(
             name="THIRD_PARTY_SIGNATURE_VERIFICATION_ENABLED",
             value="true",
             where=("plugin_daemon",),
-            reason="the package carries a signature of your own key, not the official one",
+            reason=f"the package has a signature by your own key, not the official one{'' if handed_on else by_hand}",
         )
         yield SiteSetting(
             name="THIRD_PARTY_SIGNATURE_VERIFICATION_PUBLIC_KEYS",
             value="/app/storage/keys/YOUR_KEY.public.pem",
             where=("plugin_daemon",),
-            reason="the public key, by its path inside the container; one unreadable path refuses every package",
+            reason="the public key, by its path inside the container; one unreadable path refuses every package"
+            + ("" if handed_on else by_hand),
         )
     else:
         yield SiteSetting(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from .diagnosis import REBUILD, Diagnosis
 from .redaction import redact
@@ -31,6 +31,9 @@ Confidence: TypeAlias = Literal["sure", "likely", "possible"]
 
 Role: TypeAlias = Literal["cause", "consequence", "normal"]
 """A `consequence` follows from something else; `normal` looks like a failure and is none."""
+
+Side: TypeAlias = Literal["installing", "resolving"]
+"""Who ran uv: the daemon over a package, or difyoff with an index."""
 
 CONFIDENCES: Final[tuple[Confidence, ...]] = get_args(Confidence)
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -145,8 +148,14 @@ class RuleSet:
     phrases: Mapping[str, str]
 
 
-def load_rules(file: str, checks: Mapping[str, Callable[[re.Match[str]], bool]] = MappingProxyType({})) -> RuleSet:
-    """Read a table of rules; `checks` are the functions that its rules name under `holds`."""
+def load_rules(
+    file: str, checks: Mapping[str, Callable[[re.Match[str]], bool]] = MappingProxyType({}), side: Side = "installing"
+) -> RuleSet:
+    """Read a table of rules; `checks` are the functions that its rules name under `holds`.
+
+    A sentence may mean one thing on the side that installs and another on the side that resolves: a rule's `resolving`
+    table holds what differs, a rule without one says nothing there, and `installing = false` is for resolving alone.
+    """
     table = tomllib.loads((files("difyoff.difypkg") / file).read_text(encoding="utf-8"))
     phrases = {"rebuild": REBUILD}
     for name, phrase in table.get("phrases", {}).items():
@@ -165,9 +174,19 @@ def load_rules(file: str, checks: Mapping[str, Callable[[re.Match[str]], bool]] 
                 "holds": checks[row["holds"]] if "holds" in row else None,
             }
         )
-        for row in table["rule"]
+        for row in _rows(table["rule"], side)
     )
     return RuleSet(rules=rules, phrases=MappingProxyType(phrases))
+
+
+def _rows(table: Iterable[dict[str, Any]], side: Side) -> Iterator[dict[str, Any]]:
+    for row in table:
+        installing, resolving = row.pop("installing", True), row.pop("resolving", None)
+        if side == "installing" and installing:
+            yield row
+        elif side == "resolving" and (resolving is not None or not installing):
+            words = row | (resolving or {})
+            yield words | {"note": words.get("note") or None}
 
 
 def flatten(lines: Iterable[str]) -> FlatText:

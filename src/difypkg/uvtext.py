@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
-from typing import cast
+from typing import Final, cast
 
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.tags import Tag
@@ -16,7 +16,12 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from .diagnosis import Diagnosis
 from .target import TARGETS
-from .textrules import RuleSet, find, flatten, load_rules
+from .textrules import RuleSet, Side, find, flatten, load_rules
+
+_LOOKED_FOR: Final = re.compile(
+    r"Because (?:there are no versions of )?(?:only )?(?P<package>[A-Za-z0-9._-]+)(?:\{[^}]*\}|\[[^\]]*\])*"
+    r"(?: was not found in the provided package locations|<| and )"
+)
 
 
 def diagnose_uv(text: str, *, wheels: Iterable[str] = ()) -> Diagnosis | None:
@@ -31,6 +36,18 @@ def diagnose_uv(text: str, *, wheels: Iterable[str] = ()) -> Diagnosis | None:
     if finding.diagnosis.slug == "wrong-wheel-tag":
         return _with_tags(finding.diagnosis, wheels)
     return finding.diagnosis
+
+
+def diagnose_resolution(text: str) -> Diagnosis | None:
+    """Return what uv's output says is wrong where it resolved with an index, or None if no rule knows it."""
+    finding = find(uv_rules("resolving").rules, flatten(text.splitlines()))
+    return finding.diagnosis if finding else None
+
+
+def missing_distributions(text: str) -> tuple[str, ...]:
+    """Return the distributions that uv looked for among local wheels in vain, in the order that it names them."""
+    flat = flatten(text.splitlines()).text
+    return tuple(dict.fromkeys(canonicalize_name(match["package"]) for match in _LOOKED_FOR.finditer(flat)))
 
 
 def _with_tags(diagnosis: Diagnosis, wheels: Iterable[str]) -> Diagnosis:
@@ -68,6 +85,6 @@ def _is_foreign(match: re.Match[str]) -> bool:
 
 
 @cache
-def uv_rules() -> RuleSet:
-    """Return the rules of `uvtext.toml`."""
-    return load_rules("uvtext.toml", {"foreign-marker": _is_foreign})
+def uv_rules(side: Side = "installing") -> RuleSet:
+    """Return the rules of `uvtext.toml` for one side."""
+    return load_rules("uvtext.toml", {"foreign-marker": _is_foreign}, side)

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from ..difypkg.diagnosis import Diagnosis
 from ..difypkg.edits import Edit
 from ..difypkg.record import BuildRecord, TargetRecord
+from ..signing.signoff import Ballot
 from ..verify.report import VerificationReport
 
 SCHEMA_VERSION: Final = 1
@@ -211,4 +212,68 @@ class DiagnoseDocument:
     results: tuple[DiagnoseResult, ...]
     exit_code: int
     command: Literal["diagnose"] = "diagnose"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeygenResult:
+    """A key pair that was made: the paths of its files."""
+
+    exit_code: int
+    private_key: str | None = None
+    public_key: str | None = None
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeygenDocument:
+    """The document of `keygen`."""
+
+    results: tuple[KeygenResult, ...]
+    exit_code: int
+    command: Literal["keygen"] = "keygen"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignResult:
+    """A signed copy of a package with its SHA-256, its provenance, and what the site must set to accept it."""
+
+    input: str
+    exit_code: int
+    package: str | None = None
+    sha256: str | None = None
+    provenance: str | None = None
+    site: tuple[SettingDocument, ...] = ()
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignDocument:
+    """The document of `sign`."""
+
+    results: tuple[SignResult, ...]
+    exit_code: int
+    command: Literal["sign"] = "sign"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignoffResult:
+    """A decision that was written, or the decisions that were found on a package and whether each counts."""
+
+    input: str
+    exit_code: int
+    decision: str | None = None
+    ballots: tuple[Ballot, ...] = ()
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignoffDocument:
+    """The document of `signoff`."""
+
+    results: tuple[SignoffResult, ...]
+    exit_code: int
+    command: Literal["signoff"] = "signoff"
     schema_version: int = SCHEMA_VERSION

@@ -1,4 +1,4 @@
-"""What a build tells while it works; the command line shows it."""
+"""What a build reports while it works; the command line shows it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ..transfer.fetch import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class PluginOpened:
     """A plugin was read: who it is, and what was found on the way."""
 
     identity: Identity
@@ -18,15 +18,15 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """A stage that was finished, in words: `resolved`, `fetched`, `built`, `edited`, `packed`."""
+class Done:
+    """A part of the work that is finished, in words."""
 
     name: Literal["uv", "resolved", "fetched", "built", "edited", "packed"]
     text: str
 
 
-Event = Opened | Stage | Progress | Diagnosis
-"""A plugin read, a stage done, progress of a fetch, or a finding as soon as it is known."""
+Event = PluginOpened | Done | Progress | Diagnosis
+"""A plugin read, a part done, progress of a fetch, or a finding as soon as it is known."""
 
 Listener = Callable[[Event], None]
 

@@ -1,43 +1,25 @@
-"""How to build, as a value."""
+"""How to build one plugin, as a value. What it is built with is the workshop's."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from ..difypkg.daemons import Release
 from ..difypkg.identity import Identity
 from ..difypkg.record import TargetRecord
 from ..difypkg.target import Target
-from ..uvrun.environment import IndexSettings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildImage:
-    """The image to build wheels in: `platform` is Docker's (`linux/arm64`), None for the engine's own."""
-
-    reference: str
-    pull: Literal["never", "missing", "always"] = "missing"
-    platform: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to build. `max_size` is the site's limit in bytes, None for the daemon's default.
-
-    `build_in` is where wheels are built that exist as source only, None for this machine.
-    """
+    """How to build. `max_size` is the site's limit in bytes, None for the daemon's default."""
 
     targets: tuple[Target, ...]
     release: Release
     output: Path
-    index: IndexSettings
-    cache: Path
-    version: str
     suffix: str = "-offline"
     max_size: int | None = None
     force: bool = False
     with_env: bool = False
-    build_in: BuildImage | None = None
 
     @property
     def target_records(self) -> tuple[TargetRecord, ...]:

@@ -1,7 +1,6 @@
 """A finished package, and all there is to say of it."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
 
 from packaging.utils import parse_wheel_filename
 
@@ -11,13 +10,12 @@ from ..difypkg.identity import Identity
 from ..difypkg.place import PluginPlace
 from ..difypkg.record import Record, WheelRecord
 from ..difypkg.site import SiteSetting, SizeVerdict, site_findings, site_settings, size_verdict
-from ..difypkg.target import ARCHITECTURES, Target
+from ..difypkg.target import Target
 from .options import Options
 from .pack import Packed
+from .publication import State
 from .source import Plugin
 from .wheels import Wheel
-
-State: TypeAlias = Literal["written", "up to date"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +27,16 @@ class PackageSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What is in a package: where its pins came from, its wheels, the edits that made it, and what was found."""
+
+    resolution: str
+    wheels: tuple[Wheel, ...]
+    edits: tuple[Edit, ...]
+    findings: tuple[Diagnosis, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfflinePackage:
     """A finished package and all there is to say of it. `state` tells whether the file was there already."""
 
@@ -36,38 +44,30 @@ class OfflinePackage:
     package: Packed
     state: State
     targets: tuple[Target, ...]
-    resolution: str
-    wheels: tuple[Wheel, ...]
-    edits: tuple[Edit, ...]
-    findings: tuple[Diagnosis, ...]
+    contents: Contents
     size: SizeVerdict
     site: tuple[SiteSetting, ...]
 
 
-def describe(
-    plugin: Plugin,
-    packed: Packed,
-    state: State,
-    resolution: str,
-    wheels: tuple[Wheel, ...],
-    edits: tuple[Edit, ...],
-    findings: tuple[Diagnosis, ...],
-    options: Options,
-) -> OfflinePackage:
+def describe(plugin: Plugin, contents: Contents, packed: Packed, state: State, options: Options) -> OfflinePackage:
     """Return a finished package with its size verdict, its findings and what a site must set for it."""
     size = size_verdict(
         options.release, file_size=packed.size, unpacked_size=packed.unpacked_size, limit=options.max_size
     )
-    wheels_size = sum(wheel.size for wheel in wheels)
+    wheels_size = sum(wheel.size for wheel in contents.wheels)
     return OfflinePackage(
         source=PackageSource(place=plugin.place, identity=plugin.identity),
         package=packed,
         state=state,
         targets=options.targets,
-        resolution=resolution,
-        wheels=wheels,
-        edits=edits,
-        findings=(*findings, *size_findings(size), *site_findings(options.release, wheels_size=wheels_size)),
+        contents=replace(
+            contents,
+            findings=(
+                *contents.findings,
+                *size_findings(size),
+                *site_findings(options.release, wheels_size=wheels_size),
+            ),
+        ),
         size=size,
         site=site_settings(
             options.release,
@@ -98,8 +98,13 @@ def up_to_date(plugin: Plugin, record: Record, options: Options) -> OfflinePacka
         unpacked_size=plugin.size,
         identity=plugin.identity,
     )
-    wheels = tuple(map(_recorded_wheel, record.wheels))
-    return describe(plugin, packed, "up to date", record.resolution, wheels, record.edits, plugin.findings, options)
+    contents = Contents(
+        resolution=record.resolution,
+        wheels=tuple(_recorded_wheel(wheel, options.targets) for wheel in record.wheels),
+        edits=record.edits,
+        findings=plugin.findings,
+    )
+    return describe(plugin, contents, packed, "up to date", options)
 
 
 def size_findings(verdict: SizeVerdict) -> tuple[Diagnosis, ...]:
@@ -116,7 +121,7 @@ def size_findings(verdict: SizeVerdict) -> tuple[Diagnosis, ...]:
     )
 
 
-def _recorded_wheel(wheel: WheelRecord) -> Wheel:
+def _recorded_wheel(wheel: WheelRecord, targets: tuple[Target, ...]) -> Wheel:
     name, version, _, _ = parse_wheel_filename(wheel.filename)
     return Wheel(
         name=name,
@@ -125,6 +130,6 @@ def _recorded_wheel(wheel: WheelRecord) -> Wheel:
         sha256=wheel.sha256,
         size=wheel.size,
         origin=wheel.origin,
-        architectures=frozenset(each for each in ARCHITECTURES if each in wheel.architectures),
+        targets=frozenset(each for each in targets if each.architecture in wheel.architectures),
         built=wheel.built,
     )

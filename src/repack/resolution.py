@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ..difypkg.target import Architecture
+from ..difypkg.diagnosis import Diagnosis
+from ..difypkg.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +48,12 @@ class FolderSource:
 Origin: TypeAlias = Literal["uv.lock", "uv.lock, renewed", "pyproject.toml", "requirements.txt"]
 """What the pins come from."""
 
-Source: TypeAlias = WheelSource | ArchiveSource | GitSource | FolderSource
+PinSource: TypeAlias = WheelSource | ArchiveSource | GitSource | FolderSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """One release of a distribution and the file that some targets install it from.
+    """One release of a distribution and the file that `targets` install it from.
 
     `name` is normalised; `version` is None for a source whose version only its build tells. `direct` says that it comes
     from a direct reference rather than an index.
@@ -60,14 +61,15 @@ class Pin:
 
     name: str
     version: str | None
-    source: Source
-    architectures: frozenset[Architecture]
+    source: PinSource
+    targets: frozenset[Target]
     direct: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """The pins of a plugin's closure on its targets, and where they came from, for people and for the record."""
+    """The pins of a plugin's closure on its targets, where they came from, and what was found on the way."""
 
     pins: tuple[Pin, ...]
     origin: Origin
+    findings: tuple[Diagnosis, ...] = ()

@@ -1,46 +1,28 @@
-"""Plugin + targets -> Resolution: PEP 751 through uv, selection by `packaging.pylock`."""
+"""Plugin + targets -> Resolution: PEP 751 through uv, from the plugin's own lock wherever that is fresh."""
 
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
-from packaging.pylock import (
-    Package,
-    PackageArchive,
-    PackageDirectory,
-    PackageSdist,
-    PackageVcs,
-    PackageWheel,
-    Pylock,
-    PylockSelectError,
-    PylockValidationError,
-)
+from packaging.pylock import Pylock
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.names import LOCK, PYPROJECT, REQUIREMENTS, UV_TOML
 from ..difypkg.pyproject import pep440_version, resolvable_pyproject
 from ..difypkg.redaction import redact
-from ..difypkg.target import TARGETS, Architecture, Target
+from ..difypkg.target import Target
 from ..sandbox.process import Outcome
 from ..uvrun.environment import IndexSettings
-from .resolution import (
-    ArchiveSource,
-    FolderSource,
-    GitSource,
-    Origin,
-    Pin,
-    Resolution,
-    Source,
-    WheelSource,
-)
+from .pins import load_lock, select, source_of
+from .resolution import ArchiveSource, Origin, Pin, PinSource, Resolution, WheelSource
 from .source import Plugin
-from .tools import Tools
+from .workshop import Workshop
 
 _REFERENCE: Final = re.compile(r'^name = "([^"]+)"\n(?:version = .*\n)?source = \{ url = "([^"]+)"', re.MULTILINE)
 _PROJECT_INDEX_KEYS: Final = ("index", "index-url", "extra-index-url", "find-links", "index-strategy")
@@ -55,34 +37,66 @@ _EXPORT: Final = (
     "pylock.toml",
     "--quiet",
 )
-_COMPILE: Final = ("pip", "compile", "--universal", "--python-version", "3.12", "--format", "pylock.toml", "--quiet")
 
 
-def resolve(plugin: Plugin, targets: Sequence[Target], tools: Tools) -> tuple[Resolution, tuple[Diagnosis, ...]]:
-    """Return the pins of the plugin's closure on the targets, and findings.
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One plugin's resolution: `work` is the folder in which uv finds the dependency files."""
+
+    plugin: Plugin
+    targets: Sequence[Target]
+    workshop: Workshop
+    work: Path
+
+    @cached_property
+    def python(self) -> Path:
+        """The interpreter that uv resolves with."""
+        requires = (self.plugin.dependencies.project or {}).get("requires-python")
+        return self.workshop.python(self.targets[0], requires)
+
+    def compile(self, file: str, *options: str, index: IndexSettings | None = None, output: str) -> Outcome:
+        """Resolve a requirements file for every platform and the targets' Python, into a lock of PEP 751."""
+        return self.workshop.resolving(
+            *(
+                "pip",
+                "compile",
+                "--universal",
+                "--python-version",
+                self.targets[0].python_version,
+                "--format",
+                "pylock.toml",
+            ),
+            *("--quiet", "--python", str(self.python), *options, file, "--output-file", output),
+            cwd=self.work,
+            index=index,
+        )
+
+
+def resolve(plugin: Plugin, targets: Sequence[Target], workshop: Workshop) -> Resolution:
+    """Return the pins of the plugin's closure on the targets.
 
     A fresh lock is followed pin for pin; a stale or absent one, or requirements alone, are resolved now. Where the user
     configured an index, every file comes from it. Raises `DifyoffError`: `unsatisfiable`, `index-unreachable`,
     `git-source-unreachable`, `no-wheel-for-target`, `pin-not-on-index`, `resolution-failed`.
     """
-    work = tools.folder("resolve")
-    _write_inputs(plugin, work)
+    job = _Job(plugin=plugin, targets=targets, workshop=workshop, work=workshop.folder("resolve"))
+    _write_inputs(plugin, job.work)
     findings: tuple[Diagnosis, ...] = ()
     if plugin.dependencies.project is None:
         origin: Origin = REQUIREMENTS
-        lock = _compile_requirements(plugin, work, tools)
+        lock = _compile_requirements(job)
         findings = (_resolved_now(f"there is no lock: {REQUIREMENTS} was resolved now"),)
     else:
-        fresh = plugin.dependencies.lock is not None and _is_fresh(plugin.dependencies.lock, work, tools)
+        fresh = plugin.dependencies.lock is not None and _is_fresh(plugin.dependencies.lock, job)
         origin = LOCK
         if not fresh:
-            origin, finding = _renew_lock(plugin, targets, work, tools)
+            origin, finding = _renew_lock(job)
             findings = (finding,)
-        lock = _export(work, tools)
-    pins = select(lock, targets, work)
-    if origin == LOCK and tools.index.configured:
-        pins = _find_on_index(pins, work, tools)
-    return Resolution(pins=pins, origin=origin), findings
+        lock = _export(job)
+    pins = select(lock, targets, job.work)
+    if origin == LOCK and workshop.index.configured:
+        pins = _find_on_index(pins, job)
+    return Resolution(pins=pins, origin=origin, findings=findings)
 
 
 def _write_inputs(plugin: Plugin, work: Path) -> None:
@@ -115,38 +129,44 @@ def _sources(tool_uv: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         yield from (each for each in (source if isinstance(source, list) else [source]) if isinstance(each, dict))
 
 
-def _is_fresh(lock: str, work: Path, tools: Tools) -> bool:
+def _is_fresh(lock: str, job: _Job) -> bool:
     # Offline: asked online behind a mirror, every lock of another index looks stale.
-    check = ("lock", "--check", "--offline", "--quiet")
-    if tools.closed(*check, cwd=work).ok:
+    if _lock_is_kept(job):
         return True
     references = _REFERENCE.findall(lock)
     if not references:
         return False
     # uv 0.9.26 wants the metadata behind each direct reference in its cache before it calls such a lock fresh.
-    (work / "references.txt").write_text("".join(f"{name} @ {url}\n" for name, url in references), encoding="utf-8")
-    compiled = ("--no-deps", "--python", str(tools.python), "references.txt", "--output-file", "pylock.references.toml")
-    return tools.resolving(*_COMPILE, *compiled, cwd=work).ok and tools.closed(*check, cwd=work).ok
+    lines = "".join(f"{name} @ {url}\n" for name, url in references)
+    (job.work / "references.txt").write_text(lines, encoding="utf-8")
+    return job.compile("references.txt", "--no-deps", output="pylock.references.toml").ok and _lock_is_kept(job)
 
 
-def _renew_lock(plugin: Plugin, targets: Sequence[Target], work: Path, tools: Tools) -> tuple[Origin, Diagnosis]:
-    text = plugin.dependencies.pyproject_text or ""
-    version = pep440_version(plugin.manifest.version)
-    (work / PYPROJECT).write_text(resolvable_pyproject(text, targets, version), encoding="utf-8", newline="")
-    stale = (work / LOCK).exists()
-    arguments = ("lock", "--quiet", "--python", str(tools.python))
-    index = _with_project_index(plugin, tools.index)
-    outcome = tools.resolving(*arguments, cwd=work, index=index)
+def _lock_is_kept(job: _Job) -> bool:
+    return job.workshop.closed("lock", "--check", "--offline", "--quiet", cwd=job.work, python=job.python).ok
+
+
+def _renew_lock(job: _Job) -> tuple[Origin, Diagnosis]:
+    text = job.plugin.dependencies.pyproject_text or ""
+    text = resolvable_pyproject(text, job.targets, pep440_version(job.plugin.manifest.version))
+    (job.work / PYPROJECT).write_text(text, encoding="utf-8", newline="")
+    stale = (job.work / LOCK).exists()
+    outcome = _lock(job)
     if not outcome.ok and stale:
         # A lock that uv cannot read at all is no help; one that it can keeps the versions that still fit.
-        (work / LOCK).unlink()
-        outcome = tools.resolving(*arguments, cwd=work, index=index)
+        (job.work / LOCK).unlink()
+        outcome = _lock(job)
     _check(outcome, f"{PYPROJECT} cannot be resolved")
     if stale:
         return "uv.lock, renewed", _resolved_now(
             f"{LOCK} does not fit {PYPROJECT}; it was renewed, which may have changed versions", slug="stale-lock"
         )
     return PYPROJECT, _resolved_now(f"there is no {LOCK}: {PYPROJECT} was resolved now")
+
+
+def _lock(job: _Job) -> Outcome:
+    index = _with_project_index(job)
+    return job.workshop.resolving("lock", "--quiet", "--python", str(job.python), cwd=job.work, index=index)
 
 
 def _resolved_now(message: str, slug: str = "resolved-now") -> Diagnosis:
@@ -158,8 +178,9 @@ def _resolved_now(message: str, slug: str = "resolved-now") -> Diagnosis:
     )
 
 
-def _with_project_index(plugin: Plugin, settings: IndexSettings) -> IndexSettings:
+def _with_project_index(job: _Job) -> IndexSettings:
     """Return the index settings to resolve with: the user's, else the plugin's own."""
+    settings, plugin = job.workshop.index, job.plugin
     own: dict[str, Any] = {}
     if not settings.configured:
         own = {key: value for key, value in plugin.dependencies.tool_uv.items() if key in _PROJECT_INDEX_KEYS}
@@ -169,41 +190,38 @@ def _with_project_index(plugin: Plugin, settings: IndexSettings) -> IndexSetting
     return replace(settings, config={**own, **settings.config}) if own else settings
 
 
-def _compile_requirements(plugin: Plugin, work: Path, tools: Tools) -> Pylock:
-    index = _with_project_index(plugin, tools.index)
-    if tools.index.configured:
-        lines = (line for line in plugin.dependencies.requirement_lines if not line.startswith(_INDEX_OPTIONS))
-        (work / REQUIREMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    arguments = (*_COMPILE, "--python", str(tools.python), REQUIREMENTS, "--output-file", "pylock.toml")
-    _check(tools.resolving(*arguments, cwd=work, index=index), f"{REQUIREMENTS} cannot be resolved")
-    return load_lock(work / "pylock.toml")
+def _compile_requirements(job: _Job) -> Pylock:
+    if job.workshop.index.configured:
+        lines = (line for line in job.plugin.dependencies.requirement_lines if not line.startswith(_INDEX_OPTIONS))
+        (job.work / REQUIREMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    outcome = job.compile(REQUIREMENTS, index=_with_project_index(job), output="pylock.toml")
+    _check(outcome, f"{REQUIREMENTS} cannot be resolved")
+    return load_lock(job.work / "pylock.toml")
 
 
-def _export(work: Path, tools: Tools) -> Pylock:
-    outcome = tools.closed(*_EXPORT, "--output-file", "pylock.toml", cwd=work)
+def _export(job: _Job) -> Pylock:
+    outcome = job.workshop.closed(*_EXPORT, "--output-file", "pylock.toml", cwd=job.work, python=job.python)
     _check(outcome, f"{LOCK} cannot be read")
-    return load_lock(work / "pylock.toml")
+    return load_lock(job.work / "pylock.toml")
 
 
-def _find_on_index(pins: Sequence[Pin], work: Path, tools: Tools) -> tuple[Pin, ...]:
+def _find_on_index(pins: Sequence[Pin], job: _Job) -> tuple[Pin, ...]:
     """Return the pins with the same files from the user's index: same names, versions, file names and hashes."""
     several = {name for name, count in Counter(pin.name for pin in pins).items() if count > 1}
     lines = []
     for pin in pins:
         if not pin.direct:
-            machines = (f"platform_machine == '{TARGETS[each].machine}'" for each in sorted(pin.architectures))
+            machines = sorted(f"platform_machine == '{target.machine}'" for target in pin.targets)
             lines.append(f"{pin.name}=={pin.version}" + (f" ; {' or '.join(machines)}" if pin.name in several else ""))
-    (work / "pins.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    file = work / "pylock.index.toml"
-    arguments = (*_COMPILE, "--no-deps", "--python", str(tools.python), "pins.txt", "--output-file", file.name)
-    outcome = tools.resolving(*arguments, cwd=work)
+    (job.work / "pins.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    outcome = job.compile("pins.txt", "--no-deps", output="pylock.index.toml")
     if not outcome.ok and not _unreachable(outcome):
         raise _not_on_index("the configured index lacks a release that the plugin's lock pins", _last_lines(outcome))
     _check(outcome, "the lock's pins cannot be looked up on the configured index")
-    offered: dict[object, Source] = {}
-    for package in load_lock(file).packages:
+    offered: dict[object, PinSource] = {}
+    for package in load_lock(job.work / "pylock.index.toml").packages:
         for each in (*(package.wheels or ()), *((package.sdist,) if package.sdist is not None else ())):
-            offered[_file_key(each.filename)] = _source(each, work)
+            offered[_file_key(each.filename)] = source_of(each, job.work)
     return tuple(pin if pin.direct else _from_index(pin, offered) for pin in pins)
 
 
@@ -217,7 +235,7 @@ def _file_key(filename: str) -> object:
         return filename
 
 
-def _from_index(pin: Pin, offered: Mapping[object, Source]) -> Pin:
+def _from_index(pin: Pin, offered: Mapping[object, PinSource]) -> Pin:
     source = pin.source
     assert isinstance(source, WheelSource | ArchiveSource)
     found = offered.get(_file_key(source.filename))
@@ -242,67 +260,6 @@ def _not_on_index(message: str, context: tuple[str, ...] = ()) -> DifyoffError:
             hint="Sync the mirror with the lock's releases, or build where the lock's own index can be reached.",
         )
     )
-
-
-def load_lock(file: Path) -> Pylock:
-    """Read a lock of PEP 751 that uv wrote. Raises `DifyoffError` (`resolution-failed`)."""
-    try:
-        return Pylock.from_dict(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, PylockValidationError) as error:
-        raise DifyoffError(
-            Diagnosis(slug="resolution-failed", message="uv wrote a lock that cannot be read", context=(str(error),))
-        ) from error
-
-
-def select(lock: Pylock, targets: Sequence[Target], folder: Path) -> tuple[Pin, ...]:
-    """Pick each target's files of a lock that lies in `folder`, and merge those that several targets share.
-
-    Raises `DifyoffError` (`no-wheel-for-target`).
-    """
-    merged: dict[tuple[str, str | None, str], Pin] = {}
-    for target in targets:
-        try:
-            chosen = list(lock.select(environment=target.environment, tags=target.tags))
-        except PylockSelectError as error:
-            raise DifyoffError(
-                Diagnosis(
-                    slug="no-wheel-for-target",
-                    message=f"no file of the lock installs on {target.architecture}, CPython {target.python}",
-                    context=(str(error),),
-                    hint="Ask the plugin's author for a lock made for Linux and Python 3.12.",
-                )
-            ) from error
-        for package, file in chosen:
-            pin = _pin(package, _source(file, folder), target.architecture)
-            key = (pin.name, pin.version, str(pin.source))
-            known = merged.get(key)
-            merged[key] = replace(pin, architectures=pin.architectures | known.architectures) if known else pin
-    return tuple(sorted(merged.values(), key=lambda pin: (pin.name, pin.version or "", str(pin.source))))
-
-
-def _pin(package: Package, source: Source, architecture: Architecture) -> Pin:
-    return Pin(
-        name=package.name,
-        version=None if package.version is None else str(package.version),
-        source=source,
-        architectures=frozenset({architecture}),
-        direct=package.vcs is not None or package.directory is not None or package.archive is not None,
-    )
-
-
-def _source(file: PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist, folder: Path) -> Source:
-    """Translate a file of a lock that lies in `folder`, to which its paths are relative."""
-    if isinstance(file, PackageDirectory):
-        return FolderSource(path=file.path)
-    url = file.url or str(folder / (file.path or ""))
-    if isinstance(file, PackageVcs):
-        return GitSource(url=url, commit=file.commit_id, subdirectory=file.subdirectory)
-    subdirectory = file.subdirectory if isinstance(file, PackageArchive) else None
-    filename = unquote(urlsplit(url).path).rpartition("/")[2] if isinstance(file, PackageArchive) else file.filename
-    hashes = dict(file.hashes)
-    if filename.endswith(".whl"):
-        return WheelSource(filename=filename, url=url, size=file.size, hashes=hashes)
-    return ArchiveSource(filename=filename, url=url, size=file.size, hashes=hashes, subdirectory=subdirectory)
 
 
 def _unreachable(outcome: Outcome) -> bool:

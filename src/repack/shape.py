@@ -19,9 +19,10 @@ from ..difypkg.signature import VERIFICATION
 from ..difypkg.target import Target
 from ..sandbox.process import Outcome
 from ..transfer.store import WheelStore
-from .source import Plugin, SourceFile
-from .tools import Tools
+from .gather import Wheelhouse
+from .source import Plugin, PluginFile, file_of
 from .wheels import Wheel, direct_requirements
+from .workshop import Workshop
 
 _DROPPED: Final = {
     VERIFICATION: "it belongs to the signature, which a changed package loses",
@@ -40,7 +41,7 @@ _MOST_OVERRIDES: Final = 40
 class Shape:
     """The files of an offline package but for its record, and the edits, in the order of the files."""
 
-    files: Mapping[str, SourceFile]
+    files: Mapping[str, PluginFile]
     edits: tuple[Edit, ...]
 
     @property
@@ -50,34 +51,23 @@ class Shape:
         return ", ".join(f"{file} ({count} edits)" if count > 1 else file for file, count in counts.items())
 
 
-def shape(
-    plugin: Plugin,
-    wheels: Sequence[Wheel],
-    targets: Sequence[Target],
-    *,
-    own_wheel: Wheel | None,
-    store: WheelStore,
-    tools: Tools,
-) -> Shape:
-    """Return the offline shape of a plugin.
-
-    `own_wheel` is the plugin's own project where its modules do not lie at the plugin's root; it is one of `wheels`.
-    Raises `DifyoffError`: `relock-failed`, `transitive-direct-reference`.
-    """
+def shape(plugin: Plugin, wheelhouse: Wheelhouse, targets: Sequence[Target], workshop: Workshop) -> Shape:
+    """Return the offline shape of a plugin. Raises `DifyoffError`: `relock-failed`, `transitive-direct-reference`."""
+    wheels, store = wheelhouse.wheels, workshop.store
     files = dict(plugin.files)
     edits: list[Edit] = []
     for path, why in _DROPPED.items():
         if files.pop(path, None) is not None:
             edits.append(Edit(file=path, what="removed", why=why))
     if plugin.dependencies.project is not None:
-        pyproject, lock, made = _lock(plugin, wheels, targets, own_wheel=own_wheel, store=store, tools=tools)
-        files[PYPROJECT], files[LOCK] = _bytes_file(pyproject), _bytes_file(lock)
+        pyproject, lock, made = _lock(plugin, wheelhouse, targets, workshop)
+        files[PYPROJECT], files[LOCK] = file_of(pyproject), file_of(lock)
         edits += made
     else:
         _refuse_direct_requirements(wheels, store)
         edits += _drop_unused(plugin, files)
     requirements = offline_requirements(_pinned(wheels), targets)
-    files[REQUIREMENTS] = _bytes_file(requirements)
+    files[REQUIREMENTS] = file_of(requirements)
     edits.append(
         Edit(
             file=REQUIREMENTS,
@@ -88,20 +78,15 @@ def shape(
     for name in IGNORE_FILES:
         if name in files:
             content, made = _unignore(name, files[name].read())
-            files[name] = _bytes_file(content)
+            files[name] = file_of(content)
             edits += made
     for wheel in wheels:
         chunks = partial(file_chunks, store.path(wheel.sha256))
-        files[f"{WHEELS}/{wheel.filename}"] = SourceFile(size=wheel.size, chunks=chunks, sha256=wheel.sha256)
+        files[f"{WHEELS}/{wheel.filename}"] = PluginFile(size=wheel.size, sha256=wheel.sha256, chunks=chunks)
     return Shape(files=dict(sorted(files.items())), edits=tuple(edits))
 
 
-def _bytes_file(content: str | bytes) -> SourceFile:
-    data = content.encode() if isinstance(content, str) else content
-    return SourceFile(size=len(data), chunks=lambda: iter((data,)))
-
-
-def _drop_unused(plugin: Plugin, files: dict[str, SourceFile]) -> Iterator[Edit]:
+def _drop_unused(plugin: Plugin, files: dict[str, PluginFile]) -> Iterator[Edit]:
     """Remove what a newer daemon would install from, and find nothing in."""
     reasons = {
         PYPROJECT: "it has no [project] table: a daemon from 0.5.3 on would install nothing from it, and say success",
@@ -121,23 +106,19 @@ def _pinned(wheels: Sequence[Wheel]) -> list[PinnedWheels]:
             name=name,
             version=version,
             hashes=tuple(wheel.sha256 for wheel in group),
-            architectures=frozenset(each for wheel in group for each in wheel.architectures),
+            targets=frozenset(each for wheel in group for each in wheel.targets),
         )
         for (name, version), group in releases.items()
     ]
 
 
 def _lock(
-    plugin: Plugin,
-    wheels: Sequence[Wheel],
-    targets: Sequence[Target],
-    *,
-    own_wheel: Wheel | None,
-    store: WheelStore,
-    tools: Tools,
+    plugin: Plugin, wheelhouse: Wheelhouse, targets: Sequence[Target], workshop: Workshop
 ) -> tuple[str, str, tuple[Edit, ...]]:
     """Edit the pyproject and lock it against the wheels, with a hash beside each."""
-    work = tools.folder("offline")
+    wheels, store = wheelhouse.wheels, workshop.store
+    python = workshop.python(targets[0], (plugin.dependencies.project or {}).get("requires-python"))
+    work = workshop.folder("offline")
     (work / WHEELS).mkdir()
     for wheel in wheels:
         store.place(wheel.sha256, work / WHEELS / wheel.filename)
@@ -150,10 +131,10 @@ def _lock(
             version=pep440_version(plugin.manifest.version),
             pins=pins,
             overrides=overrides,
-            own_wheel=(own_wheel.name, own_wheel.version) if own_wheel else None,
+            own_wheel=(wheelhouse.own.name, wheelhouse.own.version) if wheelhouse.own else None,
         )
         (work / PYPROJECT).write_text(text, encoding="utf-8", newline="")
-        outcome = tools.closed("lock", "--offline", "--quiet", cwd=work)
+        outcome = workshop.closed("lock", "--offline", "--quiet", cwd=work, python=python)
         if outcome.ok:
             break
         unwanted = exclusion(_not_found(outcome, pins) or "")
@@ -163,7 +144,7 @@ def _lock(
     lock = _with_hashes((work / LOCK).read_text(encoding="utf-8"), wheels)
     _check_lock(tomllib.loads(lock), wheels)
     (work / LOCK).write_text(lock, encoding="utf-8", newline="")
-    outcome = tools.closed("lock", "--check", "--offline", "--quiet", cwd=work)
+    outcome = workshop.closed("lock", "--check", "--offline", "--quiet", cwd=work, python=python)
     if not outcome.ok:
         raise _relock_failed(outcome)
     had_lock = plugin.dependencies.lock is not None

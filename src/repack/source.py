@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, TypeAlias
 
-from ..difypkg.archive import Archive, file_chunks
+from ..difypkg.archive import Archive, check_names, file_chunks
 from ..difypkg.dependencies import DependencyFiles, read_dependency_files
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.identity import Identity, identify
@@ -24,17 +24,27 @@ _NEVER_PACKED: Final = {".git": "git's own data", ".venv": "a virtual environmen
 _SECRETS: Final = ".env"
 
 
+Chunks: TypeAlias = Callable[[], Iterator[bytes]]
+"""Reads a file in pieces, from its beginning at each call."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFile:
-    """One file: its size in bytes, how to read it in pieces, and its SHA-256 in hex where that is known already."""
+class PluginFile:
+    """One file: its size in bytes, its SHA-256 in hex, and how to read it."""
 
     size: int
-    chunks: Callable[[], Iterator[bytes]]
-    sha256: str | None = None
+    sha256: str
+    chunks: Chunks
 
     def read(self) -> bytes:
         """Return the whole content."""
         return b"".join(self.chunks())
+
+
+def file_of(content: str | bytes) -> PluginFile:
+    """Return a file with this content, text as UTF-8."""
+    data = content.encode() if isinstance(content, str) else content
+    return PluginFile(size=len(data), sha256=hashlib.sha256(data).hexdigest(), chunks=lambda: iter((data,)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +59,7 @@ class Plugin:
     manifest: Manifest
     identity: Identity
     sha256: str | None
-    files: Mapping[str, SourceFile]
+    files: Mapping[str, PluginFile]
     dependencies: DependencyFiles
     signature: Signature | None
     record: Record | None
@@ -70,14 +80,12 @@ def open_plugin(place: PluginPlace, *, with_env: bool = False) -> Iterator[Plugi
     """
     if place.path.is_dir():
         files, findings = _read_folder(place.path, with_env=with_env)
+        check_names(files, place.name)
         yield _read(place, files, findings, sha256=None, signature=None)
         return
     with Archive(place.path) as archive:
-        files = {
-            member.path: SourceFile(size=member.size, chunks=partial(archive.chunks, member.path))
-            for member in archive.members
-        }
-        verification = files[VERIFICATION].read() if VERIFICATION in files else None
+        files = {member.path: partial(archive.chunks, member.path) for member in archive.members}
+        verification = _content(files[VERIFICATION]) if VERIFICATION in files else None
         signature = read_signature(archive.comment, verification)
         with place.path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -86,25 +94,26 @@ def open_plugin(place: PluginPlace, *, with_env: bool = False) -> Iterator[Plugi
 
 def _read(
     place: PluginPlace,
-    files: Mapping[str, SourceFile],
+    chunks: Mapping[str, Chunks],
     findings: tuple[Diagnosis, ...],
     *,
     sha256: str | None,
     signature: Signature | None,
 ) -> Plugin:
-    if MANIFEST not in files:
+    if MANIFEST not in chunks:
         raise DifyoffError(
             Diagnosis(
                 slug="not-a-plugin",
                 message=f"{place.name} holds no {MANIFEST}: it is no Dify plugin",
-                context=tuple(f"holds {path}" for path in sorted(files)[:5]),
+                context=tuple(f"holds {path}" for path in sorted(chunks)[:5]),
                 hint=f"Name the folder or package that has {MANIFEST} at its root.",
             )
         )
-    manifest = read_manifest(files[MANIFEST].read())
-    check_files(manifest, files, lambda path: files[path].read())
-    dependencies = read_dependency_files({name: files[name].read() for name in DEPENDENCY_FILES if name in files})
-    digests = {path: _digest(file) for path, file in files.items()}
+    manifest = read_manifest(_content(chunks[MANIFEST]))
+    check_files(manifest, chunks, lambda path: _content(chunks[path]))
+    dependencies = read_dependency_files({name: _content(chunks[name]) for name in DEPENDENCY_FILES if name in chunks})
+    files = {path: _hashed(each) for path, each in chunks.items()}
+    digests = {path: bytes.fromhex(file.sha256) for path, file in files.items()}
     return Plugin(
         place=place,
         manifest=manifest,
@@ -118,15 +127,21 @@ def _read(
     )
 
 
-def _digest(file: SourceFile) -> bytes:
+def _content(chunks: Chunks) -> bytes:
+    return b"".join(chunks())
+
+
+def _hashed(chunks: Chunks) -> PluginFile:
     digest = hashlib.sha256()
-    for chunk in file.chunks():
+    size = 0
+    for chunk in chunks():
         digest.update(chunk)
-    return digest.digest()
+        size += len(chunk)
+    return PluginFile(size=size, sha256=digest.hexdigest(), chunks=chunks)
 
 
 def _archive_findings(archive: Archive) -> tuple[Diagnosis, ...]:
-    findings = []
+    findings = list(archive.findings)
     if archive.directory_entries:
         findings.append(
             Diagnosis(
@@ -136,18 +151,10 @@ def _archive_findings(archive: Archive) -> tuple[Diagnosis, ...]:
                 note="The daemon refuses an upload of the original for them.",
             )
         )
-    if archive.duplicates:
-        findings.append(
-            Diagnosis(
-                slug="duplicate-entry",
-                message=f"{archive.duplicates[0]} is there more than once; the first is used, as by the daemon",
-                context=archive.duplicates[:5],
-            )
-        )
     return tuple(findings)
 
 
-def _runner_findings(manifest: Manifest, files: Mapping[str, SourceFile]) -> Iterator[Diagnosis]:
+def _runner_findings(manifest: Manifest, files: Collection[str]) -> Iterator[Diagnosis]:
     if manifest.runner != "python" or "package.json" in files:
         what = f"runner language {manifest.runner!r}" if manifest.runner != "python" else "package.json"
         yield Diagnosis(
@@ -157,9 +164,9 @@ def _runner_findings(manifest: Manifest, files: Mapping[str, SourceFile]) -> Ite
         )
 
 
-def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, SourceFile], tuple[Diagnosis, ...]]:
+def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, Chunks], tuple[Diagnosis, ...]]:
     patterns = _ignore_patterns(root)
-    files: dict[str, SourceFile] = {}
+    files: dict[str, Chunks] = {}
     left_out: dict[str, list[str]] = {}
     for folder, folders, names in os.walk(root, onerror=_unreadable):
         here = PurePosixPath(*map(_utf8, Path(folder).relative_to(root).parts))
@@ -181,8 +188,7 @@ def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, SourceFile], 
                 continue
             if name.endswith(".pyc"):
                 continue
-            file = Path(folder, name)
-            files[str(path)] = SourceFile(size=file.stat().st_size, chunks=partial(file_chunks, file))
+            files[str(path)] = partial(file_chunks, Path(folder, name))
     return dict(sorted(files.items())), tuple(_left_out_findings(left_out))
 
 

@@ -3,22 +3,22 @@
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.parser import HeaderParser
 from pathlib import Path
 
+from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ..difypkg.record import BuildRecord, WheelRecord
-from ..difypkg.target import Architecture
+from ..difypkg.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheel:
     """One wheel of the package: it lies in the wheel store under `sha256`; `size` in bytes.
 
-    `origin` is where it or its source came from, credentials left out. `built` says how it was built here. `direct`
-    marks one that stands in for a direct reference.
+    `origin` is where it or its source came from, credentials left out. `targets` install it. `built` says how it was
+    built here. `direct` marks one that stands in for a direct reference.
     """
 
     name: str
@@ -27,17 +27,22 @@ class Wheel:
     sha256: str
     size: int
     origin: str
-    architectures: frozenset[Architecture]
+    targets: frozenset[Target]
     direct: bool = False
     built: BuildRecord | None = None
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The architectures of its targets, sorted, as documents name them."""
+        return tuple(sorted(target.architecture for target in self.targets))
 
 
 def direct_requirements(wheel: Path) -> Iterator[str]:
     """Yield the normalised names that a wheel's metadata requires by URL (PEP 508)."""
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        headers = HeaderParser().parsestr(archive.read(name).decode("utf-8", "replace"))
-    for line in headers.get_all("Requires-Dist") or ():
+        metadata, _ = parse_email(archive.read(name))
+    for line in metadata.get("requires_dist", ()):
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
@@ -60,6 +65,6 @@ def wheel_record(wheel: Wheel) -> WheelRecord:
         sha256=wheel.sha256,
         size=wheel.size,
         origin=wheel.origin,
-        architectures=tuple(sorted(wheel.architectures)),
+        architectures=wheel.architectures,
         built=wheel.built,
     )

@@ -1,4 +1,4 @@
-"""The Docker engine and the daemon's images: found, pulled where asked, and their errors told as diagnoses."""
+"""The Docker engine and the daemon's images: found, pulled where asked, and their errors as diagnoses."""
 
 import os
 import re
@@ -28,6 +28,7 @@ _START_HINT: Final = (
     "start Docker, or point DOCKER_HOST at an engine (`docker version` must name a server); without one, verify with"
     " `--backend local` and build without `--build-in`"
 )
+USE_DAEMON_IMAGE: Final = "Name the daemon's image, or one made from it."
 _ERRORS: Final = (
     (r"no space left on device|disk quota exceeded", "disk-full", "the Docker engine's disk is full"),
     (
@@ -36,6 +37,11 @@ _ERRORS: Final = (
         "the image is for another architecture than asked for, or this machine cannot run it",
     ),
     (r"permission denied.*(docker|podman).*sock", "docker-unavailable", "this user may not use the Docker engine"),
+    (
+        r"executable file not found",
+        "image-unusable",
+        "the image lacks programs that every Debian system has",
+    ),
     (r"connection refused|connection aborted|no such file", "docker-unavailable", "the Docker engine does not answer"),
 )
 _lock: Final = threading.Lock()
@@ -56,7 +62,7 @@ class DaemonImage:
 
 
 @contextmanager
-def own_testcontainers() -> Iterator[None]:
+def restrain_testcontainers() -> Iterator[None]:
     """Keep testcontainers from what it does on its own: start Ryuk, log in to a registry, and set `DOCKER_HOST`.
 
     All three are settings of the whole process, which may be somebody's test run with containers of its own.
@@ -79,10 +85,10 @@ def own_testcontainers() -> Iterator[None]:
 def connect() -> Iterator[docker.DockerClient]:
     """Connect to the engine that `DOCKER_HOST` or the Docker context names, else to the local one.
 
-    Raises `DifyoffError` (`docker-unavailable`) where none answers, and what `told` makes of later errors.
+    Raises `DifyoffError` (`docker-unavailable`) where none answers, and what `translate_errors` makes of later errors.
     """
-    with told("the Docker engine"):
-        with own_testcontainers():
+    with translate_errors("the Docker engine"):
+        with restrain_testcontainers():
             client = DockerClient(timeout=_TIMEOUT).client
         try:
             yield client
@@ -91,7 +97,7 @@ def connect() -> Iterator[docker.DockerClient]:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Turn what the engine says about `what` into a `DifyoffError`."""
     try:
         yield
@@ -103,7 +109,7 @@ def find_image(client: docker.DockerClient, reference: str, *, pull: Pull, platf
     """Return the image of a reference (tag, digest or id), pulled where `pull` says so.
 
     `platform` is Docker's (`linux/arm64`), None for any. Raises `DifyoffError`: `image-absent`,
-    `image-not-pulled`, `image-wrong-architecture`, or what `told` raises.
+    `image-not-pulled`, `image-wrong-architecture`, or what `translate_errors` raises.
     """
     image = None
     if pull != "always":
@@ -159,7 +165,7 @@ def _diagnosis(error: Exception, what: str) -> Diagnosis:
     words = _words(error)
     for pattern, slug, message in _ERRORS:
         if re.search(pattern, words, re.IGNORECASE):
-            hint = _START_HINT if slug == "docker-unavailable" else None
+            hint = {"docker-unavailable": _START_HINT, "image-unusable": USE_DAEMON_IMAGE}.get(slug)
             return Diagnosis(slug=slug, message=message, context=(words,), hint=hint)
     if isinstance(error, DockerException) and not isinstance(error, APIError):
         return Diagnosis(

@@ -9,7 +9,6 @@ at a `uv.toml` above the work folder or in the user's home, and `/tmp` and `/dev
 An isolation is a prefix to an argv (`Isolation.wrap`); what stands behind the prefix is `sandbox.launcher`.
 """
 
-import errno
 import json
 import os
 import socket
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from .process import Command, Outcome, run
+from .proof import CANARY, ELSEWHERE, IsolationProof, canary_arguments, judge_canary
 
 Rung = Literal["netns", "userns", "seccomp", "none"]
 
@@ -28,13 +28,6 @@ _BOOT: Final = (
     "import sys; sys.path.append(sys.argv[1]); from difyoff.sandbox.launcher.main import main; main(sys.argv[2:])"
 )
 _PACKAGES: Final = Path(__file__).parents[2]
-_CANARY: Final = Path(__file__).with_name("canary.py")
-_NAME: Final = "example.com"  # one that resolves wherever there is a network
-_ELSEWHERE: Final = (("192.0.2.1", 443), ("2001:db8::1", 443))  # documentation addresses: RFC 5737, RFC 3849
-_CUT: Final = frozenset(
-    errno.errorcode[code]
-    for code in (errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,35 +84,6 @@ def choose_isolation(allowed: Iterable[Rung] = ("netns", "userns", "seccomp")) -
     return next((rung for rung in LADDER if rung.name in names and obstacle(rung) is None), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One try to connect: `error` is the errno's name (`ENETUNREACH`), None for a success.
-
-    `expected` says whether the error shows that there is no way: one that came late, or from afar, does not.
-    """
-
-    address: str
-    port: int
-    error: str | None
-    expected: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IsolationProof:
-    """What the canary met. Only `ok` is a proof; `failure` says what is missing from it."""
-
-    rung: Rung
-    interfaces: tuple[str, ...] = ()
-    resolve_error: str | None = None
-    attempts: tuple[Attempt, ...] = ()
-    failure: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the network is cut off beyond doubt."""
-        return self.failure is None
-
-
 def prove(isolation: Isolation) -> IsolationProof:
     """Show that a command in this isolation can neither resolve nor connect.
 
@@ -130,45 +94,17 @@ def prove(isolation: Isolation) -> IsolationProof:
         listening = [end for address in _host_addresses() if (end := _listen(address, stack))]
         if not listening:
             return IsolationProof(rung=isolation.name, failure="nothing can be reached on the host either")
-        ends = (*listening, *_ELSEWHERE)
-        words = (str(word) for end in ends for word in end)
-        outcome = _python(isolation, str(_CANARY), _NAME, *words, readable=(_CANARY,))
+        ends = (*listening, *ELSEWHERE)
+        outcome = _python(isolation, str(CANARY), *canary_arguments(ends), readable=(CANARY,))
     if not outcome.ok:
         return IsolationProof(rung=isolation.name, failure=f"the canary did not run: {_last_line(outcome)}")
-    return _judge(isolation.name, ends, outcome.stdout)
-
-
-def _judge(rung: Rung, ends: Sequence[tuple[str, int]], seen: str) -> IsolationProof:
-    """Read the canary's JSON."""
-    try:
-        report = json.loads(seen)
-        attempts = tuple(
-            Attempt(address=address, port=port, error=error, expected=error in _refusals(address))
-            for (address, port), error in zip(ends, report["connect"], strict=True)
-        )
-        resolve_error, interfaces = report["resolve"], tuple(report["interfaces"])
-    except (ValueError, KeyError, TypeError) as error:
-        return IsolationProof(rung=rung, failure=f"the canary cannot be understood: {error!r}")
-    reached = [f"{attempt.address} ({attempt.error or 'connected'})" for attempt in attempts if not attempt.expected]
-    failure = None
-    if reached:
-        failure = f"the network is not cut off: {', '.join(reached)}"
-    elif resolve_error is None:
-        failure = f"the network is not cut off: {_NAME} resolves"
-    return IsolationProof(
-        rung=rung, interfaces=interfaces, resolve_error=resolve_error, attempts=attempts, failure=failure
-    )
-
-
-def _refusals(address: str) -> frozenset[str]:
-    # A loopback of one's own has nobody listening; from any other address a refusal is an answer.
-    return _CUT | {"ECONNREFUSED"} if address.startswith("127.") else _CUT
+    return judge_canary(outcome.stdout, rung=isolation.name, ends=ends)
 
 
 def _host_addresses() -> Iterator[str]:
     yield "127.0.0.1"
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(_ELSEWHERE[0])  # sends nothing, only asks which of our addresses it would be
+        probe.connect(ELSEWHERE[0])  # sends nothing, only asks which of our addresses it would be
         if not (outward := str(probe.getsockname()[0])).startswith("127."):
             yield outward
 

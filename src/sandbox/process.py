@@ -10,24 +10,21 @@ import selectors
 import signal
 import subprocess
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
-from typing import IO, Final, Literal
+from typing import IO, Final
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.redaction import redact
+from .output import Running, Stopped, collect
 
 _log = logging.getLogger(__name__)
 
 _GRACE: Final = 2.0  # seconds between TERM and KILL
 _TICK: Final = 0.1  # seconds between two looks at whether the child has ended while its pipes stay open
 _CHUNK: Final = 1 << 16
-_LONGEST_LINE: Final = 1 << 20  # bytes; a child that never writes a newline must not fill the memory
-_STDERR_TAIL: Final = 1024  # bytes, as much as the daemon keeps of a plugin's stderr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +54,7 @@ class Outcome:
     stdout: str
     stderr: str
     seconds: float
-    stopped: Literal["timeout", "silence"] | None = None
+    stopped: Stopped | None = None
 
     @property
     def ok(self) -> bool:
@@ -65,148 +62,33 @@ class Outcome:
         return self.code == 0 and self.stopped is None
 
 
-class _Lines:
-    """Cuts a stream of bytes into lines of text, without their ends."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[str]:
-        """Yield the lines that `data` completes; no data means the end of the stream."""
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        if self._rest and (not data or len(self._rest) > _LONGEST_LINE):
-            whole, self._rest = [*whole, self._rest], b""
-        for line in whole:
-            yield _text(line.removesuffix(b"\r"))
-
-
-class _Capture:
-    """Keeps the head and the tail of a stream, `limit` bytes in all."""
-
-    def __init__(self, limit: int) -> None:
-        self._half = max(limit // 2, 1)
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._dropped = 0
-
-    def feed(self, data: bytes) -> None:
-        room = self._half - len(self._head)
-        self._head += data[:room]
-        self._tail += data[room:]
-        if len(self._tail) > 2 * self._half:  # trimmed now and then only, so that each byte is moved at most twice
-            self._trim()
-
-    def text(self) -> str:
-        self._trim()
-        gap = f"\n[{self._dropped} bytes left out]\n".encode() if self._dropped else b""
-        return _text(bytes(self._head + gap + self._tail))
-
-    def _trim(self) -> None:
-        excess = max(len(self._tail) - self._half, 0)
-        del self._tail[:excess]
-        self._dropped += excess
-
-
-def run(
-    command: Command,
-    *,
-    on_line: Callable[[str], None] | None = None,
-    limit: int = 8 << 20,
-    cancel: threading.Event | None = None,
-) -> Outcome:
+def run(command: Command, *, cancel: threading.Event | None = None) -> Outcome:
     """Run a command to its end.
 
-    `on_line` gets every line of stdout and stderr as it comes. At most `limit` bytes of each stream are kept, head and
-    tail. The child's whole group is ended when it stops, when a time limit passes, and on any exception, Ctrl-C
-    included. Once `cancel` is set, which another thread does, it is as if Ctrl-C had reached this one. Raises
-    `DifyoffError` (`command-not-started`) when there is no such program or it cannot be run.
+    At most 8 MiB of each stream are kept, head and tail. The child's whole group is ended when it stops, when a time
+    limit passes, and on any exception, Ctrl-C included. Once `cancel` is set, which another thread does, it is as if
+    Ctrl-C had reached this one. Raises `DifyoffError` (`command-not-started`) when there is no such program or it
+    cannot be run.
     """
-    started = heard = monotonic()
-    stopped: Literal["timeout", "silence"] | None = None
     with _spawn(command, stdin=subprocess.DEVNULL) as process:
-        stdout, stderr = _Capture(limit), _Capture(limit)
-        sinks = {process.stdout: (stdout, _Lines()), process.stderr: (stderr, _Lines())}
-        for stream, data in _output(process):
-            now = monotonic()
-            _raise_if(cancel)
-            if stream is not None:
-                heard = now
-                capture, lines = sinks[stream]
-                capture.feed(data)
-                if on_line:
-                    for line in lines.feed(data):
-                        on_line(line)
-            stopped = _limit_passed(command, total=now - started, quiet=now - heard)
-            if stopped:
-                break
+        seen = collect(_output(process, cancel), timeout=command.timeout, silence=command.silence)
     outcome = Outcome(
-        code=process.returncode,
-        stdout=stdout.text(),
-        stderr=stderr.text(),
-        seconds=monotonic() - started,
-        stopped=stopped,
+        code=process.returncode, stdout=seen.stdout, stderr=seen.stderr, seconds=seen.seconds, stopped=seen.stopped
     )
     words = redact(" ".join(" ".join(command.argv).split()))
-    _log.debug("%s  (%s after %.2f s)", words, stopped or f"exit {outcome.code}", outcome.seconds)
+    _log.debug("%s  (%s after %.2f s)", words, outcome.stopped or f"exit {outcome.code}", outcome.seconds)
     return outcome
-
-
-class Running:
-    """A child that runs on while we listen to it; its stdin is a pipe that stays open."""
-
-    def __init__(self, process: subprocess.Popen[bytes], cancel: threading.Event | None = None) -> None:
-        self._process = process
-        self._cancel = cancel
-        self._output = _output(process)
-        self._lines = _Lines()
-        self._read: deque[str] = deque()  # a caller that stops listening finds the rest of what was read here
-        self._stderr = b""
-
-    @property
-    def stderr_tail(self) -> str:
-        """The last 1024 bytes of stderr, as far as it was read while listening to stdout."""
-        return _text(self._stderr)
-
-    def poll(self) -> int | None:
-        """Return the exit code, or None while the child runs."""
-        return self._process.poll()
-
-    def lines(self, *, timeout: float) -> Iterator[str]:
-        """Yield the lines of stdout until the child ends.
-
-        Raises `TimeoutError` once `timeout` seconds have passed since the first line was asked for, and
-        `KeyboardInterrupt` once `cancel` is set.
-        """
-        deadline = monotonic() + timeout
-        yield from self._waiting()
-        for stream, data in self._output:
-            _raise_if(self._cancel)
-            if stream is self._process.stdout:
-                self._read.extend(self._lines.feed(data))
-                yield from self._waiting()
-            elif stream is self._process.stderr:
-                self._stderr = (self._stderr + data)[-_STDERR_TAIL:]
-            if monotonic() >= deadline:
-                raise TimeoutError
-
-    def _waiting(self) -> Iterator[str]:
-        while self._read:
-            yield self._read.popleft()
 
 
 @contextmanager
 def start(command: Command, *, cancel: threading.Event | None = None) -> Iterator[Running]:
-    """Start a long-lived child and end its whole group on leaving; the command's time limits are not looked at.
+    """Start a long-lived child, its stdin a pipe that stays open, and end its whole group on leaving.
 
-    Raises `DifyoffError` (`command-not-started`) when there is no such program or it cannot be run.
+    The command's time limits are not looked at. Once `cancel` is set, listening raises `KeyboardInterrupt`. Raises
+    `DifyoffError` (`command-not-started`) when there is no such program or it cannot be run.
     """
     with _spawn(command, stdin=subprocess.PIPE) as process:
-        yield Running(process, cancel)
-
-
-def _raise_if(cancel: threading.Event | None) -> None:
-    if cancel is not None and cancel.is_set():
-        raise KeyboardInterrupt
+        yield Running(_output(process, cancel), process.poll)
 
 
 @contextmanager
@@ -239,16 +121,16 @@ def _spawn(command: Command, *, stdin: int) -> Iterator[subprocess.Popen[bytes]]
         _end(process)
 
 
-def _output(process: subprocess.Popen[bytes]) -> Iterator[tuple[IO[bytes] | None, bytes]]:
-    """Yield what the child writes as (stream, data), `b""` at a stream's end, and (None, `b""`) when a tick was quiet.
+def _output(process: subprocess.Popen[bytes], cancel: threading.Event | None) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what the child writes to stdout and to stderr; both are empty when a tick was quiet.
 
     Ends when the child has ended and its pipes are empty. Whoever of its group still holds them then is ended first,
-    and one who left the group is not waited for.
+    and one who left the group is not waited for. Raises `KeyboardInterrupt` once `cancel` is set.
     """
     with selectors.DefaultSelector() as selector:
         for pipe in (process.stdout, process.stderr):
             assert pipe is not None
-            selector.register(pipe, selectors.EVENT_READ, pipe)
+            selector.register(pipe, selectors.EVENT_READ)
         while True:
             ended = process.poll() is not None
             if ended:
@@ -257,23 +139,17 @@ def _output(process: subprocess.Popen[bytes]) -> Iterator[tuple[IO[bytes] | None
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_TICK)
             ready = selector.select(_TICK) if selector.get_map() else []
+            if cancel is not None and cancel.is_set():
+                raise KeyboardInterrupt
             if ended and not ready:
                 return
             for key, _ in ready:
                 data = os.read(key.fd, _CHUNK)
                 if not data:
                     selector.unregister(key.fileobj)
-                yield key.data, data
+                yield (data, b"") if key.fileobj is process.stdout else (b"", data)
             if not ready:
-                yield None, b""
-
-
-def _limit_passed(command: Command, *, total: float, quiet: float) -> Literal["timeout", "silence"] | None:
-    if command.timeout is not None and total >= command.timeout:
-        return "timeout"
-    if command.silence is not None and quiet >= command.silence:
-        return "silence"
-    return None
+                yield b"", b""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -300,7 +176,3 @@ def _close(pipe: IO[bytes] | None) -> None:
     if pipe is not None:
         with suppress(BrokenPipeError):
             pipe.close()
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace")

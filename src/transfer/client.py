@@ -7,7 +7,6 @@ build that finds every wheel in its store never pays for them.
 import netrc
 import os
 import threading
-from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.redaction import public_url
+from .errors import TransientError, basic
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 _REDIRECTS: Final = 10
 _LONGEST_WAIT: Final = 60.0
 _PORTS: Final = {"http": 80, "https": 443}
-
-
-class TransientError(Exception):
-    """Another try may help. `after`: the seconds the server asked to wait, if it did."""
-
-    def __init__(self, reason: str, *, after: float | None = None) -> None:
-        super().__init__(reason)
-        self.after = after
 
 
 def origin(url: str) -> str:
@@ -183,11 +175,6 @@ class _Request:
     body: bytes | None
     timeout: float
     refuse: Refuse
-
-
-def basic(user: str, password: str) -> str:
-    """Return the value of a basic `Authorization` header (RFC 7617, UTF-8)."""
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 def _userinfo(parts: SplitResult) -> tuple[str, str] | None:

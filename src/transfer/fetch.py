@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.redaction import public_url
-from .client import Client, TransientError
+from .client import Client
+from .errors import TransientError
 from .parallel import parallel
 from .receive import Remote, receive
 from .store import CHUNK, Partial, WheelStore, no_room

@@ -9,7 +9,8 @@ from typing import Final, TypeVar
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.redaction import public_url
-from .client import Client, Refuse, TransientError
+from .client import Client, Refuse
+from .errors import TransientError
 from .store import CHUNK, Partial, WheelStore, no_room
 
 _TRIES: Final = 5

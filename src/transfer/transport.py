@@ -23,7 +23,7 @@ from urllib3 import exceptions
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.redaction import public_url
-from .client import TransientError, basic
+from .errors import TransientError, basic
 
 _CONNECT_SECONDS: Final = 10.0
 _VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT")

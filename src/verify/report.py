@@ -14,6 +14,8 @@ Verdict: TypeAlias = Literal["passed", "failed", "error", "not-verified"]
 
 Status: TypeAlias = Literal["passed", "failed", "error", "skipped"]
 
+Backend: TypeAlias = Literal["audit", "local", "docker"]
+
 _GRAVEST_FIRST: Final[tuple[Status, ...]] = ("error", "failed", "skipped", "passed")
 _WORST_FIRST: Final[tuple[Verdict, ...]] = ("error", "failed", "not-verified", "passed")
 
@@ -61,7 +63,7 @@ class ScenarioReport:
     did not run is not verified.
     """
 
-    backend: str
+    backend: Backend
     daemon: str | None
     architecture: str
     branch: str | None = None

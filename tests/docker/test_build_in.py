@@ -1,6 +1,7 @@
 """`build --build-in docker`: what exists as source only is built in the image, on a network of the build's own."""
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -75,18 +76,28 @@ def build(
 
 @pytest.fixture
 def foreign() -> Iterator[str]:
-    """An image whose programs this machine cannot run."""
+    """The architecture of `difyoff/foreign:test`, an image whose programs this machine cannot run."""
     engine.need_engine()
-    content = shared_object("aarch64" if os.uname().machine == "x86_64" else "x86_64", ["GLIBC_2.17"])
+    architecture, machine = ("arm64", "aarch64") if os.uname().machine == "x86_64" else ("amd64", "x86_64")
+    layer = _tar({"bin/bash": shared_object(machine, ["GLIBC_2.17"])})
+    layers = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}
+    config = {"architecture": architecture, "os": "linux", "config": {}, "rootfs": layers}
+    manifest = [{"Config": "config.json", "RepoTags": ["difyoff/foreign:test"], "Layers": ["layer.tar"]}]
+    files = {"config.json": json.dumps(config).encode(), "manifest.json": json.dumps(manifest).encode()}
+    with engine.engine() as client:
+        client.images.load(_tar({**files, "layer.tar": layer}))
+        yield architecture
+        client.images.remove("difyoff/foreign:test")
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        member = tarfile.TarInfo("bin/timeout")
-        member.size, member.mode = len(content), 0o755
-        tar.addfile(member, io.BytesIO(content))
-    with engine.engine() as client:
-        client.api.import_image_from_data(archive.getvalue(), "difyoff/foreign", "test")
-        yield "difyoff/foreign:test"
-        client.images.remove("difyoff/foreign:test")
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o755
+            tar.addfile(member, io.BytesIO(content))
+    return archive.getvalue()
 
 
 def _requiring(source: Distribution, requirement: str) -> Distribution:
@@ -203,7 +214,7 @@ def test_another_architecture_than_the_images_is_refused(build: Callable[..., Ru
 
 
 def test_a_machine_that_cannot_run_the_image_is_told(build: Callable[..., Run], foreign: str) -> None:
-    run = build("wikipedia", "--build-image", foreign)
+    run = build("wikipedia", "--arch", foreign, "--build-image", "difyoff/foreign:test")
     assert (run.code, _slug(run)) == (5, "image-wrong-architecture")
     assert _left() == []
 

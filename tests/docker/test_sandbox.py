@@ -16,11 +16,12 @@ from testcontainers.core.container import DockerContainer
 
 from difyoff.difypkg.daemons import Step
 from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.sandbox import container, output, proof
 from difyoff.sandbox.engine import DaemonImage, connect, find_image
 from difyoff.sandbox.leftovers import RUN, labels, remove_leftovers
 from difyoff.verify.backends.docker import sandbox
 from difyoff.verify.backends.docker.sandbox import DaemonSandbox
-from difyoff.verify.package import open_package
+from difyoff.verify.extract import extract
 from kit import engine
 from kit.cli import difyoff
 
@@ -113,7 +114,7 @@ def test_a_step_ends_at_its_silence(box: DaemonSandbox) -> None:
 
 
 def test_output_is_kept_at_both_ends_only(box: DaemonSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_LIMIT", 4096)
+    monkeypatch.setattr(output, "LIMIT", 4096)
     outcome = box.run(_step("sh", "-c", "echo first; yes | head -c 1000000; echo last"))
     assert outcome.stdout.startswith("first\n")
     assert outcome.stdout.endswith("last\n")
@@ -121,9 +122,9 @@ def test_output_is_kept_at_both_ends_only(box: DaemonSandbox, monkeypatch: pytes
 
 
 def test_a_package_is_put_in_as_the_daemon_extracts_it(image: DaemonImage, good: Path, tmp_path: Path) -> None:
-    with open_package(good) as package, DaemonSandbox(image, life=_LIFE) as own:
-        package.extract(tmp_path / "tree")
-        own.put(package, tmp_path / "tree")
+    package = extract(good, tmp_path / "tree")
+    with DaemonSandbox(image, life=_LIFE) as own:
+        own.put(package)
         seen = own.look(own.home / "none")
         listed = own.run(_step("find", str(own.layout.plugin), "-type", "f", "-printf", "%P %m %U\n")).stdout
     assert set(seen.files) == set(package.digests)
@@ -167,7 +168,7 @@ def test_it_is_removed_when_the_test_of_its_isolation_fails(
     image: DaemonImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = DaemonSandbox(image, life=_LIFE)
-    monkeypatch.setattr(own, "_prove_isolation", lambda: 1 / 0)
+    monkeypatch.setattr(container.Container, "prove_isolation", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError), own:
         pass
     assert not _is_there(own.name)
@@ -239,7 +240,7 @@ def test_an_engine_that_reports_another_mode_is_not_believed(
 
 
 def test_a_network_that_only_the_canary_sees_is_noticed(image: DaemonImage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_CANARY_NAME", "localhost")  # resolves without any network
+    monkeypatch.setattr(proof, "_NAME", "localhost")  # resolves without any network
     assert "localhost resolves" in _refused(image)
 
 

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,10 +14,9 @@ from difyoff.sandbox.isolation import LADDER, NOT_ISOLATED, Isolation, choose_is
 from difyoff.uvrun.environment import read_index_settings
 from difyoff.uvrun.uv import LOCK_UV
 from difyoff.verify.backends import local
-from difyoff.verify.options import VerifyOptions, Workplace
-from difyoff.verify.package import open_package
+from difyoff.verify.backends.local import LocalOptions, verify_local
+from difyoff.verify.extract import extract
 from difyoff.verify.report import Check, ScenarioReport
-from difyoff.verify.runner import run_scenarios
 from difyoff.verify.scenario import Scenario
 from kit.broken import SHELF, Broken, read, write
 from kit.index import Index
@@ -77,23 +77,22 @@ def check(cache: Path, tmp_path: Path) -> Verify:
             Scenario(
                 release=release(version),
                 settings=settings or Settings(),
-                target=TARGETS[architecture],
+                architecture=architecture,
                 backend="local",
                 launch=launch,
                 uv=LOCK_UV,
             )
             for version in releases
         ]
-        options = VerifyOptions(
+        options = LocalOptions(
+            scratch=scratch,
             cache=cache,
             index=read_index_settings({}),
-            version="0.0.0",
             isolation=isolation,
             trust_plugin=trust_plugin,
+            vetted=vetted,
         )
-        backend = local.open_backend(options, Workplace(scratch=scratch, vetted=vetted))
-        with open_package(package, targets=[TARGETS[architecture]]) as read:
-            return run_scenarios(backend, read, scenarios, lambda _: None)
+        return verify_local(extract(package, Path(tempfile.mkdtemp(dir=tmp_path), "tree")), scenarios, options)
 
     return verify
 

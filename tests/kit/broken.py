@@ -22,6 +22,7 @@ from difyoff.difypkg.place import local_place
 from difyoff.difypkg.target import TARGETS, Architecture
 from difyoff.repack.api import build
 from difyoff.repack.options import Options
+from difyoff.repack.workshop import open_workshop
 from difyoff.uvrun.environment import read_index_settings
 from difyoff.uvrun.uv import LOCK_UV
 from kit.index import Index
@@ -261,11 +262,9 @@ def build_good(folder: Path, index: Index, uv: Path, *, arch: Sequence[Architect
         targets=tuple(TARGETS[each] for each in arch),
         release=newest(),
         output=folder,
-        index=read_index_settings(clean),
-        cache=folder / "cache",
-        version="0.0.0",
     )
-    return build(local_place(write_plugin(folder / "tiny")), options).package.path
+    with open_workshop(version="0.0.0", index=read_index_settings(clean), cache=folder / "cache") as workshop:
+        return build(local_place(write_plugin(folder / "tiny")), options, workshop).package.path
 
 
 # --- The shelf -------------------------------------------------------------------------------------------------------

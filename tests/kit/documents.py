@@ -11,6 +11,9 @@ from difyoff.render.documents import (
     DiagnoseDocument,
     FailureDocument,
     InspectDocument,
+    KeygenDocument,
+    SignDocument,
+    SignoffDocument,
     VerifyDocument,
 )
 
@@ -18,6 +21,9 @@ DOCUMENTS: dict[str, Any] = {
     "build": BuildDocument,
     "diagnose": DiagnoseDocument,
     "inspect": InspectDocument,
+    "keygen": KeygenDocument,
+    "sign": SignDocument,
+    "signoff": SignoffDocument,
     "verify": VerifyDocument,
 }
 """Each command's document; of a failure before there is any result, `FailureDocument` stands in its place."""

@@ -68,8 +68,10 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         """Send an answer; `length` is what `Content-Length` claims, the body's own for -1, nothing for `None`."""
         self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
+        typed = {"Content-Type": "text/html"} if status == 200 and self.path.endswith("/") else {}  # a page of an index
+        for name, value in {**typed, **(headers or {})}.items():
+            if value:
+                self.send_header(name, value)
         if length is None:
             self.close_connection = True
         else:

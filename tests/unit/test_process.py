@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from difyoff.difypkg.diagnosis import DifyoffError, Exit
+from difyoff.sandbox import output
 from difyoff.sandbox.process import Command, run, start
 
 _PATH = {"PATH": os.defpath}
@@ -89,8 +90,9 @@ def test_much_output_on_either_stream_does_not_block() -> None:
     assert (outcome.stdout, outcome.stderr) == ("o" * 200_000, "e" * 200_000)
 
 
-def test_limit_keeps_head_and_tail() -> None:
-    outcome = run(python("print('head' + 'x' * 500_000 + 'tail', end='')"), limit=1000)
+def test_limit_keeps_head_and_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "LIMIT", 1000)
+    outcome = run(python("print('head' + 'x' * 500_000 + 'tail', end='')"))
 
     assert outcome.stdout.startswith("headx")
     assert outcome.stdout.endswith("xtail")
@@ -102,11 +104,8 @@ def test_bytes_that_are_not_utf8_are_escaped() -> None:
 
 
 def test_lines_come_as_they_are_written_the_last_without_newline_too() -> None:
-    lines: list[str] = []
-
-    run(shell(r"printf 'one\r\ntwo\n'; printf three >&2"), on_line=lines.append)
-
-    assert sorted(lines) == ["one", "three", "two"]
+    with start(shell(r"printf 'one\r\ntwo\n'; printf three")) as child:
+        assert list(child.lines(timeout=60)) == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize("limit", ["timeout", "silence"])
@@ -125,21 +124,26 @@ def test_output_holds_silence_off() -> None:
 
 
 def test_an_exception_ends_the_whole_group(witness: Witness) -> None:
-    def interrupt(line: str) -> None:
-        raise KeyboardInterrupt
+    def fail() -> None:
+        with start(shell(f"{witness.holder} & sleep 0.3; echo line; wait")) as child:
+            next(child.lines(timeout=60))
+            raise ZeroDivisionError
 
-    with pytest.raises(KeyboardInterrupt):
-        run(shell(f"{witness.holder} & sleep 0.3; echo line; wait"), on_line=interrupt)
+    with pytest.raises(ZeroDivisionError):
+        fail()
 
     assert witness.sees_the_end()
 
 
 def test_another_thread_cancels(witness: Witness) -> None:
     cancel = threading.Event()
+    timer = threading.Timer(0.5, cancel.set)
+    timer.start()
 
     with pytest.raises(KeyboardInterrupt):
-        run(shell(f"echo line; {witness.holder}"), on_line=lambda _: cancel.set(), cancel=cancel)
+        run(shell(f"{witness.holder} & wait"), cancel=cancel)
 
+    timer.join()
     assert witness.sees_the_end()
 
 

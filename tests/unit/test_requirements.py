@@ -9,8 +9,8 @@ BOTH = (TARGETS["amd64"], TARGETS["arm64"])
 def pin(
     name: str, version: str = "1.0", *, hashes: tuple[str, ...] = ("b", "a"), only: str | None = None
 ) -> PinnedWheels:
-    architectures = frozenset({only}) if only else frozenset({"amd64", "arm64"})
-    return PinnedWheels(name=name, version=version, hashes=hashes, architectures=architectures)
+    targets = frozenset(target for target in BOTH if only in (None, target.architecture))
+    return PinnedWheels(name=name, version=version, hashes=hashes, targets=targets)
 
 
 def test_one_line_for_each_version_with_all_its_hashes() -> None:

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from difyoff.difypkg.diagnosis import page
 from difyoff.difypkg.textrules import flatten
-from difyoff.difypkg.uvtext import diagnose_uv, uv_rules
+from difyoff.difypkg.uvtext import diagnose_resolution, diagnose_uv, missing_distributions, uv_rules
 
 RECORDED = sorted((Path(__file__).parents[2] / "fixtures" / "uv-logs").glob("*/*.txt"))
 VERSIONS = sorted({path.parent.name for path in RECORDED})
+RESOLVING = sorted((Path(__file__).parents[2] / "fixtures" / "uv-logs").glob("*/resolving/*.txt"))
 GEVENT = {
     "wrong-python-tag": "gevent-1.0-cp313-cp313-manylinux_2_17_x86_64.whl",
     "wrong-platform": "gevent-1.0-cp312-cp312-macosx_11_0_arm64.whl",
@@ -193,3 +194,47 @@ def test_no_rule_runs_away(unit: str) -> None:
     """A pattern that backtracks without bounds takes hours over this; the rules take milliseconds."""
     text = unit * (200_000 // len(unit)) + " " + " ".join(WORDS)
     assert diagnose_uv(text) is not None
+
+
+@pytest.mark.parametrize("path", RESOLVING, ids=lambda path: path.stem)
+def test_recorded_output_of_the_resolving_side_is_told_right(path: Path) -> None:
+    diagnosis = diagnose_resolution(path.read_text(encoding="utf-8"))
+
+    assert diagnosis is not None
+    assert diagnosis.slug == told(path)
+    assert "?" not in diagnosis.message
+    assert diagnosis.hint
+    assert "rebuild" not in diagnosis.hint.lower()  # there is no package yet
+
+
+def test_the_same_words_mean_something_else_on_each_side() -> None:
+    text = "Because demo was not found in the package registry and you require demo, we can conclude that"
+
+    assert getattr(diagnose_uv(text), "slug", None) == "mirror-incomplete"
+    assert getattr(diagnose_resolution(text), "slug", None) == "unsatisfiable"
+
+
+def test_a_refused_index_is_told_before_what_follows_from_it() -> None:
+    text = (
+        "Because demo was not found in the package registry and you require demo, we can conclude that your"
+        " requirements are unsatisfiable. hint: An index URL (http://user:word@index.example/simple) could not be"
+        " queried due to a lack of valid authentication credentials (401 Unauthorized)."
+    )
+
+    for diagnosis in (diagnose_uv(text), diagnose_resolution(text)):
+        assert diagnosis is not None
+        assert diagnosis.slug == "index-unauthorised"
+        assert "word" not in f"{diagnosis.message} {diagnosis.context}"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Because six was not found in the provided package locations and demo depends on six", ("six",)),
+        ("Because there are no versions of Zope.Interface{sys_platform == 'win32'} and a depends", ("zope-interface",)),
+        ("Because only cffi[x]<2 is available and b depends on cffi", ("cffi",)),
+        ("Because demo depends on six", ()),
+    ],
+)
+def test_what_uv_looked_for_among_the_wheels(text: str, names: tuple[str, ...]) -> None:
+    assert missing_distributions(text) == names

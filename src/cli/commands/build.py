@@ -21,10 +21,12 @@ from ...render.documents import (
     WheelDocument,
 )
 from ...repack.api import build
-from ...repack.options import BuildImage, Options
+from ...repack.options import Options
 from ...repack.package import OfflinePackage
+from ...repack.publication import PublicationStage, pack, publish
+from ...repack.workshop import BuildImage, Workshop, open_workshop
 from ...uvrun.environment import read_index_settings
-from ..console import human_size, say, show_error
+from ..console import human_size, say, show_error, show_stage
 from ..options import Size, arch_option, cache_option, common, targets_of
 from ..progress import BuildView
 from ..reports import check_reports, emit
@@ -86,7 +88,7 @@ if TYPE_CHECKING:
 def command(
     plugins: tuple[Path, ...],
     output_dir: Path,
-    verify_backend: str | None,
+    verify_backend: Literal["local", "docker"] | None,
     daemon: tuple[str, ...],
     dify: tuple[str, ...],
     image: str | None,
@@ -118,44 +120,47 @@ def command(
         targets=(read_target(target_file).target,) if target_file else targets_of(arch),
         release=releases[0] if releases else daemons.newest(),
         output=output_dir,
-        index=read_index_settings(os.environ, index_url=index_url),
-        cache=cache_dir.expanduser().absolute(),
-        version=__version__,
         suffix=suffix,
         max_size=max_size,
         force=force,
         with_env=with_env,
     )
-    if build_in:
-        options = replace(options, build_in=_build_image(options, build_image or image, pull=pull, platform=platform))
     chosen = ImageChoice(reference=image, pull=pull, platform=platform)
     results = []
-    for plugin in plugins:
-        gate = _gate(options, verify_backend, releases, image=chosen, quiet=quiet) if verify_backend else None
-        results.append(_build_one(plugin, options, gate, quiet=quiet))
-        if results[-1].package is not None and not as_json:
-            click.echo(results[-1].package.path)
+    with open_workshop(
+        version=__version__,
+        index=read_index_settings(os.environ, index_url=index_url),
+        cache=cache_dir.expanduser().absolute(),
+        build_in=_build_image(options, build_image, chosen) if build_in else None,
+        report=lambda done: None if quiet else show_stage(done.name, done.text),
+    ) as workshop:
+        for plugin in plugins:
+            gate = None
+            if verify_backend:
+                gate = _gate(options, workshop, verify_backend, releases, image=chosen, quiet=quiet)
+            results.append(_build_one(plugin, options, workshop, gate, quiet=quiet))
+            if results[-1].package is not None and not as_json:
+                click.echo(results[-1].package.path)
     code = worst(Exit(result.exit_code) for result in results)
     emit(BuildDocument(results=tuple(results), exit_code=code), as_json=as_json, reports=reports)
     return code
 
 
-def _build_image(
-    options: Options, reference: str | None, *, pull: Literal["never", "missing", "always"], platform: str | None
-) -> BuildImage:
+def _build_image(options: Options, reference: str | None, image: ImageChoice) -> BuildImage:
     from ...sandbox.engine import REPOSITORY  # with it comes the engine's client
 
     architectures = [target.architecture for target in options.targets]
     return BuildImage(
-        reference=reference or f"{REPOSITORY}:{options.release}-local",
-        pull=pull,
-        platform=platform or (f"linux/{architectures[0]}" if len(architectures) == 1 else None),
+        reference=reference or image.reference or f"{REPOSITORY}:{options.release}-local",
+        pull=image.pull,
+        platform=image.platform or (f"linux/{architectures[0]}" if len(architectures) == 1 else None),
     )
 
 
 def _gate(
     options: Options,
-    backend: str,
+    workshop: Workshop,
+    backend: Literal["local", "docker"],
     releases: tuple[Release, ...],
     *,
     image: ImageChoice,
@@ -163,16 +168,19 @@ def _gate(
 ) -> "VerifyingGate":
     from ..gate import VerifyingGate  # with it comes the whole verifier, which a mere build does without
 
-    return VerifyingGate(options, backend, releases, image=image, quiet=quiet)
+    return VerifyingGate(options, workshop, backend, releases, image=image, quiet=quiet)
 
 
-def _build_one(plugin: Path, options: Options, gate: "VerifyingGate | None", *, quiet: bool) -> BuildResult:
+def _build_one(
+    plugin: Path, options: Options, workshop: Workshop, gate: "VerifyingGate | None", *, quiet: bool
+) -> BuildResult:
     try:
         with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
-            built = build(local_place(plugin), options, listen=view, gate=gate)
+            stages: tuple[PublicationStage, ...] = (pack, gate, publish) if gate else (pack, publish)
+            built = build(local_place(plugin), options, workshop, listen=view, stages=stages)
             if gate is not None and gate.report is None:
                 gate.check(built.package.path)
-            for finding in built.findings:
+            for finding in built.contents.findings:
                 view(finding)
     except DifyoffError as error:
         show_error(error.diagnosis)
@@ -219,7 +227,7 @@ def _result(plugin: Path, built: OfflinePackage, options: Options) -> BuildResul
         ),
         targets=options.target_records,
         daemon=str(options.release),
-        resolution=built.resolution,
+        resolution=built.contents.resolution,
         wheels=tuple(
             WheelDocument(
                 name=wheel.name,
@@ -228,13 +236,13 @@ def _result(plugin: Path, built: OfflinePackage, options: Options) -> BuildResul
                 sha256=wheel.sha256,
                 size=wheel.size,
                 origin=wheel.origin,
-                architectures=tuple(sorted(wheel.architectures)),
+                architectures=wheel.architectures,
                 built=wheel.built,
             )
-            for wheel in built.wheels
+            for wheel in built.contents.wheels
         ),
-        edits=built.edits,
-        findings=built.findings,
+        edits=built.contents.edits,
+        findings=built.contents.findings,
         size=SizeDocument(verdict=built.size.verdict, limit=built.size.limit, text=built.size.text),
         site=tuple(
             SettingDocument(name=each.name, value=each.value, where=each.where, reason=each.reason)

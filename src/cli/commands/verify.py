@@ -11,17 +11,14 @@ import click
 from ... import __version__
 from ...difypkg.daemons import Settings
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
-from ...difypkg.target import TARGETS, Target
 from ...render.documents import VerifyDocument, VerifyResult
 from ...uvrun.environment import read_index_settings
-from ...verify.api import verify
-from ...verify.backends import BACKENDS, DEFAULT
-from ...verify.options import VerifyOptions
+from ...verify.api import VerifyOptions, verify
 from ..console import say, show_error
 from ..options import Size, cache_option, common, targets_of
 from ..reports import check_reports, emit
-from ..targets import read_target
 from ..verification import (
+    BACKENDS,
     VerifyView,
     chosen_releases,
     daemon_option,
@@ -36,22 +33,16 @@ from ..verification import (
 @click.argument("packages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PACKAGE...")
 @click.option(
     "--backend",
-    type=click.Choice(list(BACKENDS)),
-    default=DEFAULT,
+    type=click.Choice(BACKENDS),
+    default="local",
     show_default=True,
-    help="How far the proof goes: the package is read only, or the daemon's steps run on this machine or in its image.",
+    help="Where the daemon's steps run: on this machine, or in the daemon's image.",
 )
 @daemon_option
 @dify_option
 @click.option("--matrix", is_flag=True, help="Add a mirror that is set, and the oldest release of each way to install.")
 @click.option(
-    "--arch", type=click.Choice(["amd64", "arm64", "all"]), help="The architecture.  [default: the package's own]"
-)
-@click.option(
-    "--target",
-    "target_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A target file that `target probe` saved, in place of --arch.",
+    "--arch", type=click.Choice(["amd64", "arm64", "all"]), help="The architecture.  [default: those of the wheels]"
 )
 @click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
 @image_option
@@ -62,12 +53,11 @@ from ..verification import (
 @common
 def command(
     packages: tuple[Path, ...],
-    backend: str,
+    backend: Literal["local", "docker"],
     daemon: tuple[str, ...],
     dify: tuple[str, ...],
     matrix: bool,
     arch: str | None,
-    target_file: Path | None,
     max_size: int | None,
     image: str | None,
     pull: Literal["never", "missing", "always"],
@@ -83,11 +73,8 @@ def command(
     Without --daemon or --dify, every way in which a daemon release would install it is run.
     """
     check_reports(reports, packages)
-    if arch and target_file:
-        raise click.UsageError("--arch and --target exclude each other")
     try:
         releases = chosen_releases(daemon, dify)
-        targets = _choose_targets(arch, target_file)
         index = read_index_settings(os.environ)
     except DifyoffError as error:
         show_error(error.diagnosis)
@@ -99,8 +86,7 @@ def command(
         version=__version__,
         backend=backend,
         releases=releases,
-        targets=targets,
-        candidates=tuple(TARGETS.values()),
+        architectures=tuple(target.architecture for target in targets_of(arch)) if arch else (),
         settings=Settings(max_package_size=max_size),
         matrix=matrix,
         trust_plugin=trust_plugin,
@@ -114,13 +100,6 @@ def command(
         if results[-1].exit_code == Exit.DONE and not as_json:
             click.echo(package)
     return _end(results, as_json=as_json, reports=reports)
-
-
-def _choose_targets(arch: str | None, file: Path | None) -> tuple[Target, ...]:
-    """Return what was asked for; nothing leaves the choice to the package. Raises `DifyoffError`."""
-    if file is not None:
-        return (read_target(file).target,)
-    return targets_of(arch) if arch else ()
 
 
 def _end(results: Sequence[VerifyResult], *, as_json: bool, reports: tuple[Path, ...]) -> int:

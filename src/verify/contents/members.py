@@ -3,14 +3,12 @@
 import errno
 import io
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Final
+from typing import IO
 
 from ...difypkg.archive import Archive, Member
-
-_LOCAL_HEADER: Final = 30
+from ...difypkg.archives.zipreader import STORED
 
 
 @contextmanager
@@ -19,22 +17,15 @@ def seekable(archive: Archive, member: Member) -> Iterator[IO[bytes]]:
 
     A stored one, as difyoff writes wheels, is a window on the package; a compressed one goes to a temporary file.
     """
-    if member.info.compress_type == zipfile.ZIP_STORED:
+    if member.method == STORED:
         with archive.file.open("rb", buffering=0) as package:
-            yield io.BufferedReader(_Window(package, _start(package, member.info.header_offset), member.size))
+            yield io.BufferedReader(_Window(package, member.start, member.size))
     else:
         with tempfile.TemporaryFile() as copy:
             for chunk in archive.chunks(member.path):
                 copy.write(chunk)
             copy.seek(0)
             yield copy
-
-
-def _start(package: IO[bytes], header: int) -> int:
-    package.seek(header)
-    local = package.read(_LOCAL_HEADER)
-    name, extra = (int.from_bytes(local[place : place + 2], "little") for place in (26, 28))
-    return header + _LOCAL_HEADER + name + extra
 
 
 class _Window(io.RawIOBase):
