@@ -66,9 +66,9 @@ def read_target(path: Path) -> TargetFile:
         raise DifyoffError(
             Diagnosis(
                 slug="target-unreadable",
-                message=f"{path} is no target file",
+                message=f"{path} is not a target file",
                 context=(reason,),
-                hint=f"difyoff target probe IMAGE -o {path}",
+                hint=f"Make one with `difyoff target probe IMAGE -o {path}`.",
             )
         ) from error
     return file

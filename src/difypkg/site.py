@@ -80,7 +80,7 @@ def site_findings(release: Release, *, wheels_size: int) -> tuple[Diagnosis, ...
             message=f"daemon {release} gives an install {release.install_timer} s, and this one may take longer.",
             context=(f"{_mib(wheels_size)} of wheels, up to {needed} s on a slow disk",),
             note="The limit is a constant of daemons up to 0.4.1; past it the console shows success and no plugin.",
-            hint="install on a fast local disk, or upgrade the daemon to 0.5.0 or newer",
+            hint="Install on a fast local disk, or upgrade the daemon to 0.5.0 or newer.",
         ),
     )
 

@@ -123,7 +123,7 @@ def find_image(client: docker.DockerClient, reference: str, *, pull: Pull, platf
             Diagnosis(
                 slug="image-wrong-architecture",
                 message=f"{reference} is here for {found}, and {platform} is asked for",
-                hint=f"docker pull --platform {platform} {reference}",
+                hint=f"Fetch it: `docker pull --platform {platform} {reference}`.",
             )
         )
     digests = [entry.partition("@")[2] for entry in image.attrs.get("RepoDigests") or []]
@@ -142,7 +142,7 @@ def _pull(client: docker.DockerClient, reference: str, platform: str | None, *, 
             Diagnosis(
                 slug="image-absent",
                 message=f"the engine does not have the image {reference}, and it may not be pulled",
-                hint=f"docker pull {reference}, or carry it over with `docker save` and `docker load`",
+                hint=f"Fetch it (`docker pull {reference}`), or carry it over with `docker save` and `docker load`.",
             )
         )
     try:
@@ -156,7 +156,7 @@ def _pull(client: docker.DockerClient, reference: str, platform: str | None, *, 
                 slug="image-not-pulled",
                 message=f"the image {reference} is not here and cannot be pulled",
                 context=(_words(error),),
-                hint="see that the tag exists and the registry answers; or name another image with `--image`",
+                hint="Check that the tag exists and that the registry answers, or name another image with `--image`.",
             )
         ) from error
 

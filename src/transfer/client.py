@@ -199,7 +199,7 @@ def _redirected(url: str, location: str) -> str:
             Diagnosis(
                 slug="unsafe-redirect",
                 message=f"{public_url(url)} redirects to {public_url(target)}, which is not followed",
-                hint="ask whoever runs the index or the proxy; a login page of the network does this too",
+                hint="Ask whoever runs the index or the proxy; a login page of the network does this too.",
             )
         )
     return target
@@ -222,16 +222,16 @@ def _refusal(url: str, response: "BaseHTTPResponse") -> TransientError | Difyoff
             Diagnosis(
                 slug="index-unauthorised",
                 message=f"the server does not let us have {public_url(url)}: {said}",
-                hint="give the index's user and password in its URL or in a netrc file"
+                hint="Put the index's user and password into its URL or into a netrc file."
                 if status != 407
-                else "give the proxy's user and password in HTTPS_PROXY and HTTP_PROXY",
+                else "Put the proxy's user and password into HTTPS_PROXY and HTTP_PROXY.",
             )
         )
     return DifyoffError(
         Diagnosis(
             slug="file-not-on-index",
             message=f"the server does not have {public_url(url)}: {said}",
-            hint="the lock names a file that the index lacks: sync the mirror, or lock again against this index",
+            hint="The lock names a file that the index lacks: sync the mirror, or lock again against this index.",
         )
     )
 

@@ -171,7 +171,7 @@ def _copy(download: Download, path: Path, part: Partial) -> Generator[int, None,
             Diagnosis(
                 slug="file-not-on-index",
                 message=f"{path} cannot be read: {error.strerror}",
-                hint="the lock names a file that is not there: bring it, or lock again",
+                hint="The lock names a file that is not there: put it there, or lock again.",
             )
         ) from error
     with file:
@@ -211,7 +211,7 @@ def _gave_up(download: Download, tries: int, error: TransientError) -> DifyoffEr
             slug="index-unreachable",
             message=f"{download.filename} could not be fetched in {tries} tries: {error}",
             context=(public_url(download.url),),
-            hint="try again, what has come is kept; behind a proxy set HTTPS_PROXY",
+            hint="Try again: what was received is kept. Behind a proxy set HTTPS_PROXY.",
         )
     )
 

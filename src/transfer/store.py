@@ -237,7 +237,7 @@ class WheelStore:
                         slug="store-not-writable",
                         message=f"the wheel store {self.root} cannot be written: {error.strerror}",
                         context=(str(error.filename),) if error.filename else (),
-                        hint="give the folder to the user who builds, or choose another cache folder",
+                        hint="Give the folder to the user who builds, or choose another cache folder (`--cache-dir`).",
                     )
                 ) from error
             raise
@@ -252,7 +252,7 @@ def no_room(root: Path, needed: int | None, said: str | None = None) -> DifyoffE
             slug="disk-full",
             message=f"the disk of the wheel store {root} has no room: {wanted}{free:,} are free",
             context=(said,) if said else (),
-            hint="make room, `difyoff cache gc`, or choose a cache folder on another disk",
+            hint="Make room (`difyoff cache gc`), or choose a cache folder on another disk.",
         )
     )
 

@@ -148,7 +148,7 @@ def _translated(url: str, error: exceptions.HTTPError) -> TransientError | Difyo
                 Diagnosis(
                     slug="index-unauthorised",
                     message=f"the proxy does not let us reach {host}: HTTP {refusal[1]}",
-                    hint="give the proxy's user and password in HTTPS_PROXY and HTTP_PROXY",
+                    hint="Put the proxy's user and password into HTTPS_PROXY and HTTP_PROXY.",
                 )
             )
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
@@ -157,7 +157,7 @@ def _translated(url: str, error: exceptions.HTTPError) -> TransientError | Difyo
                 Diagnosis(
                     slug="tls-failed",
                     message=f"no secure connection to {host}: {said}",
-                    hint="where the company has its own certificate authority, name its file in SSL_CERT_FILE",
+                    hint="If the company has its own certificate authority, name its file in SSL_CERT_FILE.",
                 )
             )
     return TransientError(_reason(host, causes))

@@ -205,7 +205,7 @@ def _read_config(file: Path) -> dict[str, Any]:
                 slug="uv-configuration-unreadable",
                 message=f"uv's configuration file cannot be read: {file}",
                 context=(redact(str(error)),),
-                hint="Repair the file, or set UV_NO_CONFIG=1 to go on without it",
+                hint="Repair the file, or set UV_NO_CONFIG=1 to go on without it.",
             )
         ) from error
     return table

@@ -88,7 +88,7 @@ def install_python(minor: tuple[int, int], *, uv: Uv, settings: IndexSettings, h
                 slug="python-not-found",
                 message=f"there is no CPython {version} on this machine, and uv could not install one",
                 context=tuple(redact(outcome.stderr).strip().splitlines()),
-                hint=f"Install CPython {version}, so that python{version} is on PATH",
+                hint=f"Install CPython {version}, so that python{version} is on PATH.",
             )
         )
     return python

@@ -52,7 +52,7 @@ def provide_uv(
             Diagnosis(
                 slug="uv-not-found",
                 message="there is no uv on this machine",
-                hint=f"{sys.executable} -m pip install uv",
+                hint=f"Install it: `{sys.executable} -m pip install uv`.",
             )
         )
     if installed.version == version:
@@ -80,7 +80,7 @@ def provide_uv(
                     slug="uv-not-available",
                     message=f"uv {version} could not be fetched",
                     context=tuple(redact(outcome.stderr).strip().splitlines()),
-                    hint=f"Run once where a package index that has uv {version} can be reached",
+                    hint=f"Run once where a package index that has uv {version} can be reached.",
                 )
             )
         uv.path.parent.mkdir(parents=True, exist_ok=True)
