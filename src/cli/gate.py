@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from ..difypkg.daemons import Release, Settings
 from ..difypkg.files import write_atomically
+from ..difypkg.target import TARGETS
 from ..repack.options import Options
 from ..repack.publication import Draft
 from ..repack.workshop import Workshop
-from ..verify.api import VerifyOptions, verify
+from ..verify.api import verify
+from ..verify.options import VerifyOptions
 from ..verify.report import Verdict, VerificationReport, to_json
 from .verification import ImageChoice, NotPublishedError, VerifyView
 
@@ -23,7 +25,7 @@ class VerifyingGate:
         self,
         options: Options,
         workshop: Workshop,
-        backend: Literal["local", "docker"],
+        backend: str,
         releases: tuple[Release, ...],
         *,
         image: ImageChoice,
@@ -37,6 +39,7 @@ class VerifyingGate:
             version=workshop.version,
             backend=backend,
             releases=releases,
+            candidates=tuple(TARGETS.values()),
             settings=Settings(max_package_size=options.max_size),
             image=image.reference,
             pull=image.pull,

@@ -12,12 +12,12 @@ import pytest
 
 if TYPE_CHECKING:
     from ..difypkg.diagnosis import Diagnosis
-    from ..verify.api import VerifyOptions
+    from ..verify.options import VerifyOptions
     from ..verify.report import VerificationReport
 
 _MARK: Final = "difyoff_daemons"
 _OPTIONS: Final = {
-    "backend": "Where the daemon's steps run: local or docker. Default: local.",
+    "backend": "How far the proof goes: audit, local or docker. Default: local.",
     "daemon": "Daemon releases to verify on, such as '0.5.3 0.6.10'. Default: one for each way to install.",
     "image": "The image for the docker backend, instead of the release's own.",
 }
@@ -104,18 +104,21 @@ def _options(config: pytest.Config, daemons: Sequence[str]) -> "VerifyOptions":
 
     from .. import __version__
     from ..difypkg.daemons import release
+    from ..difypkg.target import TARGETS
     from ..uvrun.environment import read_index_settings
-    from ..verify.api import VerifyOptions
+    from ..verify.backends import BACKENDS, DEFAULT
+    from ..verify.options import VerifyOptions
 
-    backend = _setting(config, "backend") or "local"
-    if backend not in ("local", "docker"):
-        raise pytest.UsageError(f"difyoff_backend is {backend!r}; it is local or docker")
+    backend = _setting(config, "backend") or DEFAULT
+    if backend not in BACKENDS:
+        raise pytest.UsageError(f"difyoff_backend is {backend!r}; it is one of {', '.join(BACKENDS)}")
     return VerifyOptions(
         cache=Path(os.environ.get("DIFYOFF_CACHE_DIR") or user_cache_path("difyoff")).absolute(),
         index=read_index_settings(os.environ),
         version=__version__,
-        backend="docker" if backend == "docker" else "local",
+        backend=backend,
         releases=tuple(map(release, daemons)),
+        candidates=tuple(TARGETS.values()),
         image=_setting(config, "image") or None,
     )
 

@@ -10,13 +10,12 @@ import click
 from ..difypkg import daemons
 from ..difypkg.daemons import Release
 from ..difypkg.diagnosis import Diagnosis
+from ..verify.backends import BACKENDS, DEFAULT
 from .console import say, show_error, show_finding, show_stage
 
 if TYPE_CHECKING:
-    from ..verify.api import Event
+    from ..verify.options import Event
     from ..verify.report import ScenarioReport, VerificationReport
-
-BACKENDS: Final = ("local", "docker")
 
 _LABELS: Final = {"passed": "verified", "failed": "refused", "error": "error", "not-verified": "unverified"}
 _BRANCHES: Final = {
@@ -60,7 +59,7 @@ class ImageChoice:
 verify_option = click.option(
     "--verify",
     "verify_backend",
-    type=click.Choice(BACKENDS),
+    type=click.Choice(list(BACKENDS)),
     help="Install and start the package as the daemon does, and publish it only if that works. A backend is given with"
     " `=`, as in --verify=docker.  [default: local]",
 )
@@ -72,7 +71,7 @@ class VerifyCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Write the default backend behind every bare `--verify` before `--`."""
         end = args.index("--") if "--" in args else len(args)
-        given = [f"--verify={BACKENDS[0]}" if word == "--verify" else word for word in args[:end]]
+        given = [f"--verify={DEFAULT}" if word == "--verify" else word for word in args[:end]]
         return super().parse_args(ctx, given + args[end:])
 
 
@@ -100,13 +99,14 @@ class VerifyView:
 
     def __call__(self, event: "Event") -> None:
         """Show an event."""
-        from ..verify.api import Fetching, Opened
+        from ..verify.options import FetchStarted
+        from ..verify.report import ScenarioReport
 
         if self._quiet:
             return
-        if isinstance(event, Fetching):
+        if isinstance(event, FetchStarted):
             show_stage("fetching", f"{event.what}, once")
-        elif not isinstance(event, Opened):
+        elif isinstance(event, ScenarioReport):
             show_stage(_LABELS[event.verdict], scenario_line(event))
 
     def end(self, report: "VerificationReport") -> None:

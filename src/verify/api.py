@@ -1,190 +1,81 @@
-"""The verification of one package: the audit first, then a backend's scenarios, then one report."""
+"""The verification of one package: read it, let one backend after another judge it, report."""
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic
-from typing import Literal, TypeAlias
+from typing import Final
 
-from ..difypkg.daemons import Release, Settings, newest, plan_branch
-from ..difypkg.diagnosis import Diagnosis, DifyoffError, Exit, page
-from ..difypkg.target import Architecture
-from ..sandbox.isolation import Isolation
-from ..uvrun.environment import IndexSettings
-from .audit.api import audit
-from .backends.local import LocalOptions, verify_local
-from .extract import ExtractedPackage, extract
+from ..difypkg.daemons import newest
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from .backends import AUDIT, open_backend
+from .options import Listener, PackageRead, VerifyOptions, Workplace
+from .package import Package, open_package
 from .report import Check, ScenarioReport, VerificationReport, worst_verdict
-from .scenario import Scenario, architectures_of, plan_scenarios
+from .runner import run_scenarios
+
+_UNUSABLE: Final = frozenset({"file-not-found", "file-not-readable", "not-a-zip", "not-a-plugin"})
+"""What is not a package at all: there is nothing to give a verdict on."""
+_NOT_EXTRACTED: Final = "the install: the package cannot be extracted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """The package was read: its identity, and how many scenarios come."""
+def verify(path: Path, options: VerifyOptions, *, listen: Listener = lambda _: None) -> VerificationReport:
+    """Verify a package and report.
 
-    identity: str
-    scenarios: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetching:
-    """Something is fetched, once: `what` names it, such as `uv 0.12.2`."""
-
-    what: str
-
-
-Event: TypeAlias = Opened | Fetching | ScenarioReport
-"""What a verification tells while it works; reports come as scenarios end, from several threads."""
-
-Listener: TypeAlias = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyOptions:
-    """How to verify.
-
-    Without `releases` each install branch of all of them is run; without `architectures` those of the native wheels.
-    `version` is difyoff's own. `image` is the container image in place of the release's: the release that its tag names
-    is the one, then. `pull` says when to ask a registry, `platform` is Docker's word (`linux/arm64`). `isolation` is
-    for tests: None takes the strongest that holds.
-    """
-
-    cache: Path
-    index: IndexSettings
-    version: str
-    backend: Literal["local", "docker"] = "local"
-    releases: tuple[Release, ...] = ()
-    architectures: tuple[Architecture, ...] = ()
-    settings: Settings = field(default_factory=Settings)
-    matrix: bool = False
-    trust_plugin: bool = False
-    image: str | None = None
-    pull: Literal["never", "missing", "always"] = "missing"
-    platform: str | None = None
-    isolation: Isolation | None = None
-
-
-def verify(
-    package: Path,
-    options: VerifyOptions,
-    *,
-    listen: Listener = lambda _: None,
-    audited: bool = True,
-) -> VerificationReport:
-    """Verify a package and report; without `audited` the first rung is left out, to see what the others find alone.
-
-    Raises `DifyoffError` for a file that is no package at all, and for what keeps everything from running, such as a
+    Raises `DifyoffError` for a file that is not a package at all, and for what keeps everything from running, such as a
     missing CPython.
     """
     options.cache.mkdir(parents=True, exist_ok=True)
-    first = _audit(package, options, listen) if audited else ()
-    with tempfile.TemporaryDirectory(prefix="verify-", dir=options.cache, ignore_cleanup_errors=True) as scratch:
+    with ExitStack() as stack:
         try:
-            extracted = extract(package, Path(scratch, "package"))
+            package = stack.enter_context(open_package(path, targets=options.targets, candidates=options.candidates))
         except DifyoffError as error:
-            return _unreadable(package, options, first, error, listen)
-        scenarios = plan_scenarios(
-            extracted.digests,
-            backend=options.backend,
-            architectures=options.architectures or architectures_of(extracted.wheels),
-            chosen=options.releases or _release_of_image(options),
-            settings=options.settings,
-            matrix=options.matrix,
+            if error.diagnosis.slug in _UNUSABLE:
+                raise
+            return _refuse(path, options, error.diagnosis, listen)
+        scratch = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="verify-", dir=options.cache, ignore_cleanup_errors=True)
         )
-        listen(Opened(identity=str(extracted.identity), scenarios=len(scenarios)))
-        vetted = audited and worst_verdict(report.verdict for report in first) == "passed"
-        reports = (*first, *_run(extracted, scenarios, options, Path(scratch), vetted, listen))
+        reports = _judge(package, options, Path(scratch), listen)
     return VerificationReport(
-        package=str(package),
-        sha256=extracted.sha256,
-        identity=str(extracted.identity),
+        package=str(path),
+        sha256=package.sha256,
+        identity=str(package.identity) if package.identity else None,
         verdict=worst_verdict(report.verdict for report in reports),
         scenarios=reports,
         findings=_findings(options),
-        not_checked=_not_checked(reports, options),
+        not_checked=_not_checked(reports, package, options),
         difyoff=options.version,
     )
 
 
-def _audit(package: Path, options: VerifyOptions, listen: Listener) -> tuple[ScenarioReport, ...]:
-    began = monotonic()
-    seen = audit(package, limit=options.settings.max_package_size, architectures=options.architectures or None)
-    branches = {plan_branch(release, options.settings, seen.files) for release in options.releases} or None
-    report = ScenarioReport(
-        backend="audit",
-        daemon=None,
-        architecture=" and ".join(seen.architectures),
-        checks=seen.checks(branches),
-        findings=seen.findings(branches),
-        seconds=monotonic() - began,
-    )
+def _judge(package: Package, options: VerifyOptions, scratch: Path, listen: Listener) -> tuple[ScenarioReport, ...]:
+    """Let the audit and then the backend that was asked for judge the package."""
+    reports: tuple[ScenarioReport, ...] = ()
+    for name in dict.fromkeys((AUDIT, options.backend)):
+        if name != AUDIT and not package.can_be_extracted:
+            break
+        vetted = worst_verdict(report.verdict for report in reports) == "passed"
+        backend = open_backend(name, options, Workplace(scratch=scratch, listen=listen, vetted=vetted))
+        scenarios = backend.plan(package)
+        if name == options.backend:
+            listen(PackageRead(identity=str(package.identity), scenarios=len(scenarios)))
+        reports += run_scenarios(backend, package, scenarios, listen)
+    return reports
+
+
+def _refuse(path: Path, options: VerifyOptions, diagnosis: Diagnosis, listen: Listener) -> VerificationReport:
+    """Report an archive that the daemon would not read."""
+    check = Check(name="archive", status="failed", message=diagnosis.message, diagnosis=diagnosis)
+    report = ScenarioReport(backend=AUDIT, daemon=None, architecture="", checks=(check,))
     listen(report)
-    return (report,)
-
-
-def _release_of_image(options: VerifyOptions) -> tuple[Release, ...]:
-    if options.backend != "docker" or options.image is None:
-        return ()
-    from .backends.docker.backend import release_of
-
-    release = release_of(options.image)
-    return () if release is None else (release,)
-
-
-def _run(
-    package: ExtractedPackage,
-    scenarios: Sequence[Scenario],
-    options: VerifyOptions,
-    scratch: Path,
-    vetted: bool,
-    listen: Listener,
-) -> tuple[ScenarioReport, ...]:
-    if options.backend == "docker":
-        from .backends.docker.backend import DockerOptions, verify_docker
-
-        return verify_docker(
-            package,
-            scenarios,
-            DockerOptions(image=options.image, pull=options.pull, platform=options.platform, on_report=listen),
-        )
-    return verify_local(
-        package,
-        scenarios,
-        LocalOptions(
-            scratch=scratch,
-            cache=options.cache,
-            index=options.index,
-            isolation=options.isolation,
-            trust_plugin=options.trust_plugin,
-            vetted=vetted,
-            on_fetch=lambda version: listen(Fetching(what=f"uv {version}")),
-            on_report=listen,
-        ),
-    )
-
-
-def _unreadable(
-    package: Path,
-    options: VerifyOptions,
-    audited: tuple[ScenarioReport, ...],
-    error: DifyoffError,
-    listen: Listener,
-) -> VerificationReport:
-    """Report a package that cannot be extracted; raise the error again where it is no package at all."""
-    if worst_verdict(report.verdict for report in audited) != "failed":
-        if page(error.diagnosis.slug).exit_code is not Exit.NO:
-            raise error
-        check = Check(name="extract", required=True, status="failed", diagnosis=error.diagnosis)
-        audited = (*audited, ScenarioReport(backend=options.backend, daemon=None, architecture="any", checks=(check,)))
-        listen(audited[-1])
     return VerificationReport(
-        package=str(package),
+        package=str(path),
         sha256="",
         identity=None,
-        verdict="failed",
-        scenarios=audited,
-        not_checked=("the install: the package cannot be extracted",),
+        verdict=report.verdict,
+        scenarios=(report,),
+        not_checked=(_NOT_EXTRACTED,),
         difyoff=options.version,
     )
 
@@ -194,15 +85,19 @@ def _findings(options: VerifyOptions) -> tuple[Diagnosis, ...]:
         Diagnosis(
             slug="newer-daemon",
             message=f"daemon {release} is newer than this difyoff knows; it is taken to do what {newest()} does",
-            hint="upgrade difyoff, or verify in that release's image with `--backend docker`",
+            hint="Upgrade difyoff, or verify in that release's image with `--backend docker`.",
         )
         for release in options.releases
         if not release.known
     )
 
 
-def _not_checked(reports: Sequence[ScenarioReport], options: VerifyOptions) -> tuple[str, ...]:
+def _not_checked(reports: Sequence[ScenarioReport], package: Package, options: VerifyOptions) -> tuple[str, ...]:
     """Say in words what no scenario looked at."""
+    if options.backend == AUDIT:
+        return ("the install and the start (`--backend local`)",)
+    if not package.can_be_extracted:
+        return (_NOT_EXTRACTED,)
     started = {
         report.architecture
         for report in reports

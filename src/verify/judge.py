@@ -1,24 +1,23 @@
 """What the outcome of a daemon's step means: pure functions from what was seen to a diagnosis or a check."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from packaging.version import InvalidVersion, Version
 
 from ..difypkg.daemons import Plan, Release, Step
-from ..difypkg.dependencies import parse_toml
-from ..difypkg.diagnosis import REBUILD, Diagnosis, DifyoffError
-from ..difypkg.names import LOCK, PYPROJECT, UV_TOML
+from ..difypkg.diagnosis import REBUILD, Diagnosis
+from ..difypkg.names import LOCK, PYPROJECT
 from ..difypkg.target import Target, admits
 from ..difypkg.textrules import flatten
 from ..difypkg.uvtext import diagnose_uv
 from ..sandbox.process import Outcome
-from .expected import expected
-from .extract import ExtractedPackage
+from .contents.wheels import BundledWheel
+from .expected import find_expected
 from .launch import Launch
 from .look import State
+from .package import Package
 from .report import Check
-from .wheels import needed_glibc
 
 _REDIRECTING: Final = ("cache-dir", "no-cache", "pip", "python-preference", "python-downloads")
 _WHEELS_REFUSED: Final = ("no-binary", "no-binary-package")
@@ -28,28 +27,28 @@ _TOKENISER_STORE: Final = "openaipublic.blob.core.windows.net"
 """Where tiktoken fetches its encodings; the image carries them (TIKTOKEN_CACHE_DIR), this machine does not."""
 
 
-def no_dependency_file(release: Release) -> Diagnosis:
+def explain_no_dependency_file(release: Release) -> Diagnosis:
     """Return the diagnosis of a package that a release finds nothing to install from."""
-    names = " and no ".join(release.dependency_files)
+    names = " or ".join(release.dependency_files)
     return Diagnosis(
         slug="no-dependency-file",
-        message=f"the package holds no {names}, which daemon {release} installs from",
+        message=f"the package has no {names}, which daemon {release} installs from",
         hint=REBUILD,
     )
 
 
-def failure(outcome: Outcome, step: Step, package: ExtractedPackage) -> Diagnosis | None:
+def explain_failure(outcome: Outcome, step: Step, package: Package) -> Diagnosis | None:
     """Return why uv failed, None where it did not: from its words, or as `install-failed` with its last lines."""
     if outcome.ok:
         return None
     if outcome.stopped:
         return _timed_out(outcome, step)
     text = f"{outcome.stdout}\n{outcome.stderr}"
-    known = diagnose_uv(text, wheels=package.wheels)
+    known = diagnose_uv(text, wheels=package.wheel_names)
     lines = tuple(flatten(text.splitlines()).lines[-_LINES:])
     slug = known.slug if known else None
-    keys = _settings(package, _REDIRECTING) if slug in _VAGUE else ()
-    keys += _settings(package, _WHEELS_REFUSED) if slug in _VAGUE | {"missing-wheel"} else ()
+    keys = package.settings.name_set(_REDIRECTING) if slug in _VAGUE else ()
+    keys += package.settings.name_set(_WHEELS_REFUSED) if slug in _VAGUE | {"missing-wheel"} else ()
     if keys:
         return _redirected(f"uv's settings in the package name {', '.join(keys)}, and uv fails", lines)
     if known:
@@ -71,11 +70,11 @@ def _timed_out(outcome: Outcome, step: Step) -> Diagnosis:
         slug="install-timed-out",
         message=f"uv was ended as the daemon ends it, after {limit}; whether it would have succeeded is not known",
         context=tuple(flatten(outcome.stderr.splitlines()).lines[-_LINES:]),
-        hint=f"raise {setting} on the daemon, or verify on a faster machine",
+        hint=f"Raise {setting} on the daemon, or verify on a faster machine.",
     )
 
 
-def python_gap(package: ExtractedPackage, plan: Plan, target: Target, python: str) -> str | None:
+def explain_python_gap(package: Package, plan: Plan, target: Target, python: str) -> str | None:
     """Return why this machine's patch release of CPython cannot stand for the target's, None where it can."""
     wanted = _requires_python(package, plan)
     if wanted is None or not target.admits(wanted) or admits(wanted, python):
@@ -83,7 +82,7 @@ def python_gap(package: ExtractedPackage, plan: Plan, target: Target, python: st
     return f"the package asks for Python {wanted}; the daemon's {target.python} fits, this machine's {python} does not"
 
 
-def installed(state: State, package: ExtractedPackage, plan: Plan, target: Target, outcome: Outcome) -> Iterator[Check]:
+def check_installed(state: State, package: Package, plan: Plan, target: Target, outcome: Outcome) -> Iterator[Check]:
     """Judge what a successful install left behind: which Python, which distributions, which files."""
     for name, diagnosis, message in (
         ("python", _wrong_python(state, package, plan, target), f"CPython {state.python}"),
@@ -99,7 +98,7 @@ def installed(state: State, package: ExtractedPackage, plan: Plan, target: Targe
         )
 
 
-def _wrong_python(state: State, package: ExtractedPackage, plan: Plan, target: Target) -> Diagnosis | None:
+def _wrong_python(state: State, package: Package, plan: Plan, target: Target) -> Diagnosis | None:
     major, minor = target.python_minor
     wanted = _requires_python(package, plan)
     if not (state.python or "").startswith(f"{major}.{minor}."):
@@ -111,12 +110,12 @@ def _wrong_python(state: State, package: ExtractedPackage, plan: Plan, target: T
     return Diagnosis(
         slug="python-version-mismatch",
         message=seen,
-        note=f"The daemon's image has CPython {target.python} only, and without a network no other can be had.",
+        note=f"The daemon's image has CPython {target.python} only, and without a network no other can be fetched.",
         hint=REBUILD,
     )
 
 
-def _distributions(state: State, package: ExtractedPackage, plan: Plan, target: Target) -> tuple[Diagnosis | None, str]:
+def _distributions(state: State, package: Package, plan: Plan, target: Target) -> tuple[Diagnosis | None, str]:
     if not state.distributions:
         nothing = Diagnosis(
             slug="nothing-installed",
@@ -125,10 +124,7 @@ def _distributions(state: State, package: ExtractedPackage, plan: Plan, target: 
             hint=REBUILD,
         )
         return nothing, ""
-    try:
-        wanted = expected(package, plan, target)
-    except DifyoffError as error:
-        return error.diagnosis, ""
+    wanted = find_expected(package, plan, target)
     differences = wanted.differences(state.distributions)
     if not differences:
         count = len(state.distributions)
@@ -141,10 +137,10 @@ def _distributions(state: State, package: ExtractedPackage, plan: Plan, target: 
     ), ""
 
 
-def _changed(state: State, package: ExtractedPackage, outcome: Outcome) -> Diagnosis | None:
+def _changed(state: State, package: Package, outcome: Outcome) -> Diagnosis | None:
     changed = _changed_files(state, package)
     if changed == [LOCK]:
-        if _is_remote(package):
+        if package.lock is None or package.lock.is_remote:
             return None
         return _resolved_anew(package, outcome)
     if changed:
@@ -152,19 +148,19 @@ def _changed(state: State, package: ExtractedPackage, outcome: Outcome) -> Diagn
     if state.strays:
         return _redirected("uv writes outside the plugin's folder", tuple(state.strays[:_LINES]))
     if not state.cached:
-        return _redirected("uv keeps its cache elsewhere than the daemon", _settings(package, _REDIRECTING))
+        return _redirected("uv keeps its cache elsewhere than the daemon", package.settings.name_set(_REDIRECTING))
     return None
 
 
-def resolved_anew(state: State, package: ExtractedPackage, outcome: Outcome) -> tuple[Diagnosis, ...]:
+def find_resolved_anew(state: State, package: Package, outcome: Outcome) -> tuple[Diagnosis, ...]:
     """Return the finding that uv wrote another lock; where the old one names the bundled wheels, that is a failure."""
-    if not _is_remote(package) or _changed_files(state, package) != [LOCK]:
+    if package.lock is None or not package.lock.is_remote or _changed_files(state, package) != [LOCK]:
         return ()
     return (_resolved_anew(package, outcome),)
 
 
-def _resolved_anew(package: ExtractedPackage, outcome: Outcome) -> Diagnosis:
-    why = diagnose_uv(f"{outcome.stdout}\n{outcome.stderr}", wheels=package.wheels)
+def _resolved_anew(package: Package, outcome: Outcome) -> Diagnosis:
+    why = diagnose_uv(f"{outcome.stdout}\n{outcome.stderr}", wheels=package.wheel_names)
     return Diagnosis(
         slug="lock-outdated",
         message=f"uv does not accept {LOCK} as it is and writes another",
@@ -174,19 +170,14 @@ def _resolved_anew(package: ExtractedPackage, outcome: Outcome) -> Diagnosis:
     )
 
 
-def _changed_files(state: State, package: ExtractedPackage) -> list[str]:
+def _changed_files(state: State, package: Package) -> list[str]:
     recorded = {
         path: package.sizes[path] if path.endswith(".whl") else digest for path, digest in package.digests.items()
     }
     return sorted(path for path, mark in recorded.items() if state.files.get(path) != mark)
 
 
-def _is_remote(package: ExtractedPackage) -> bool:
-    """Tell whether the lock names files on a network: an unfrozen install then has to resolve anew, and may."""
-    return b'{ url = "http' in (package.read(LOCK) or b"")
-
-
-def sdk_patch(state: State, release: Release) -> Iterator[Check]:
+def check_sdk_patch(state: State, release: Release) -> Iterator[Check]:
     """Say what the daemon does to an old SDK and no backend imitates."""
     try:
         old = Version(state.distributions["dify-plugin"]) < Version(release.sdk_patched_below)
@@ -200,7 +191,7 @@ def sdk_patch(state: State, release: Release) -> Iterator[Check]:
         )
 
 
-def compiled(outcome: Outcome, step: Step) -> Check:
+def check_compiled(outcome: Outcome, step: Step) -> Check:
     """Judge the compile step, whose failure most releases pass over."""
     if outcome.ok:
         return Check(name="compile", status="passed", seconds=outcome.seconds)
@@ -220,13 +211,13 @@ def compiled(outcome: Outcome, step: Step) -> Check:
             slug="plugin-does-not-compile",
             message="some files of the plugin or its dependencies do not compile, at which this daemon release stops",
             context=tuple(lines[:_LINES]),
-            hint="use daemon 0.0.6 or newer",
+            hint="Use daemon 0.0.6 or newer.",
         ),
         seconds=outcome.seconds,
     )
 
 
-def network_at_start(attempts: Sequence[str]) -> tuple[Diagnosis, ...]:
+def find_network_at_start(attempts: Sequence[str]) -> tuple[Diagnosis, ...]:
     """Return the finding that a plugin wanted the network before it was ready; none where it did not."""
     if not attempts:
         return ()
@@ -236,12 +227,12 @@ def network_at_start(attempts: Sequence[str]) -> tuple[Diagnosis, ...]:
             message="the plugin tries to reach the network while it starts; it gets ready without",
             context=tuple(attempts[:_LINES]),
             note="What it wanted is not in the package and will be missing on the site.",
-            hint="see whether these hosts can be reached from the site, or ask the plugin's author",
+            hint="Check whether these hosts can be reached from the site, or ask the plugin's author.",
         ),
     )
 
 
-def not_started(launch: Launch, *, limit: int, attempts: Sequence[str], imported: Outcome) -> Check:
+def check_not_started(launch: Launch, *, limit: int, attempts: Sequence[str], imported: Outcome) -> Check:
     """Judge a plugin that did not get ready within `limit` seconds."""
     hosts = {attempt.split()[1].partition(":")[0] for attempt in attempts if " " in attempt}
     if hosts == {_TOKENISER_STORE}:
@@ -270,16 +261,16 @@ def not_started(launch: Launch, *, limit: int, attempts: Sequence[str], imported
             message=how,
             context=(*(launch.stderr or "\n".join(launch.said)).splitlines()[-2 * _LINES :], *wanted),
             note="It wants the network while it starts, which the site does not have." if wanted else None,
-            hint="ask the plugin's author, or see whether the original plugin starts where there is a network",
+            hint="Ask the plugin's author, or see whether the original plugin starts where there is a network.",
         ),
         evidence=launch.said,
         seconds=launch.seconds,
     )
 
 
-def glibc_gap(wheels: Sequence[str], target: Target, glibc: tuple[int, int] | None) -> str | None:
+def explain_glibc_gap(wheels: Sequence[BundledWheel], target: Target, glibc: tuple[int, int] | None) -> str | None:
     """Return why this machine's C library cannot run the wheels, None where it can."""
-    needed = needed_glibc(wheels, target)
+    needed = max((wheel.needed_glibc for wheel in wheels if wheel.fits(target)), default=(0, 0))
     if needed <= (glibc or (0, 0)):
         return None
     here = f"has {glibc[0]}.{glibc[1]}" if glibc else "has another C library"
@@ -290,25 +281,6 @@ def _redirected(message: str, context: Sequence[str]) -> Diagnosis:
     return Diagnosis(slug="configuration-redirects", message=message, context=tuple(context), hint=REBUILD)
 
 
-def _settings(package: ExtractedPackage, keys: Sequence[str]) -> tuple[str, ...]:
-    """Return those of some keys that the package's own uv configuration sets."""
-    settings: dict[str, Any] = {}
-    try:
-        pyproject = parse_toml((package.read(PYPROJECT) or b"").decode(errors="replace"), PYPROJECT)
-        settings |= pyproject.get("tool", {}).get("uv", {})
-        settings |= parse_toml((package.read(UV_TOML) or b"").decode(errors="replace"), UV_TOML)
-    except (DifyoffError, AttributeError, TypeError):  # unreadable: uv says so itself
-        return ()
-    return tuple(key for key in keys if key in settings)
-
-
-def _requires_python(package: ExtractedPackage, plan: Plan) -> str | None:
+def _requires_python(package: Package, plan: Plan) -> str | None:
     """Return the project's `requires-python`, where the branch looks at it at all."""
-    if plan.dependency_file != PYPROJECT:
-        return None
-    try:
-        project = parse_toml((package.read(PYPROJECT) or b"").decode(errors="replace"), PYPROJECT).get("project", {})
-    except DifyoffError:
-        return None
-    value = project.get("requires-python") if isinstance(project, dict) else None
-    return value if isinstance(value, str) else None
+    return package.requires_python if plan.dependency_file == PYPROJECT else None

@@ -14,8 +14,6 @@ Verdict: TypeAlias = Literal["passed", "failed", "error", "not-verified"]
 
 Status: TypeAlias = Literal["passed", "failed", "error", "skipped"]
 
-Backend: TypeAlias = Literal["audit", "local", "docker"]
-
 _GRAVEST_FIRST: Final[tuple[Status, ...]] = ("error", "failed", "skipped", "passed")
 _WORST_FIRST: Final[tuple[Verdict, ...]] = ("error", "failed", "not-verified", "passed")
 
@@ -63,7 +61,7 @@ class ScenarioReport:
     did not run is not verified.
     """
 
-    backend: Backend
+    backend: str
     daemon: str | None
     architecture: str
     branch: str | None = None

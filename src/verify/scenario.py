@@ -1,14 +1,12 @@
-"""What is verified against: daemon release x settings x architecture x backend."""
+"""What is verified against: daemon release x settings x target x backend."""
 
-import platform
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from ..difypkg.daemons import Branch, Release, Settings, distinct_branches, newest, plan_branch, releases
-from ..difypkg.target import ARCHITECTURES, TARGETS, Architecture
-from .report import Backend
-from .wheels import native_architectures
+from ..difypkg.target import Target
+from .report import Check, ScenarioReport
 
 DEAD_MIRROR: Final = "http://127.0.0.1:9/simple"
 """A mirror that never answers: with one set, an offline package must not ask it."""
@@ -20,31 +18,32 @@ class Scenario:
 
     release: Release
     settings: Settings
-    architecture: Architecture
-    backend: Backend
+    target: Target
+    backend: str
     launch: bool
     uv: str | None = None
 
     @property
-    def settings_in_words(self) -> tuple[str, ...]:
-        """What the operator set, as variables; empty for the defaults."""
+    def set_variables(self) -> tuple[str, ...]:
+        """The names of the variables that the operator set; empty for the defaults."""
         return ("PIP_MIRROR_URL",) if self.settings.mirror else ()
 
-
-def architectures_of(wheels: Iterable[str]) -> tuple[Architecture, ...]:
-    """Return the architectures a package is for: those of its native wheels, else this machine's, else amd64."""
-    native = native_architectures(wheels)
-    if native:
-        return native
-    here = tuple(name for name in ARCHITECTURES if TARGETS[name].machine == platform.machine())
-    return here or ("amd64",)
+    def report(self, *checks: Check) -> ScenarioReport:
+        """Return the report of this scenario with these checks, and nothing else yet."""
+        return ScenarioReport(
+            backend=self.backend,
+            daemon=str(self.release),
+            architecture=self.target.architecture,
+            settings=self.set_variables,
+            checks=checks,
+        )
 
 
 def plan_scenarios(
     files: Collection[str],
     *,
-    backend: Backend,
-    architectures: Iterable[Architecture],
+    backend: str,
+    targets: Sequence[Target],
     chosen: Iterable[Release] = (),
     settings: Settings,
     matrix: bool = False,
@@ -63,12 +62,12 @@ def plan_scenarios(
         Scenario(
             release=release,
             settings=settings,
-            architecture=architecture,
+            target=target,
             backend=backend,
             launch=release in starting,
             uv=release.uv,
         )
-        for architecture in architectures
+        for target in targets
         for release in sorted(found, key=lambda each: each.version)
     ]
     return tuple(_with_mirrors(scenarios) if matrix else scenarios)

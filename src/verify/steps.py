@@ -11,12 +11,12 @@ from typing import Final, Protocol
 
 from ..difypkg.daemons import Layout, Plan, Step, plan
 from ..difypkg.diagnosis import Diagnosis
-from ..difypkg.target import TARGETS, Target
+from ..difypkg.target import Target
 from ..sandbox.process import Outcome
 from . import judge
-from .extract import ExtractedPackage
 from .launch import Launch, Process, await_heartbeat, watched
 from .look import State
+from .package import Package
 from .report import Check
 from .scenario import Scenario
 
@@ -76,7 +76,7 @@ class StepsResult:
 
 def run_steps(
     sandbox: Sandbox,
-    package: ExtractedPackage,
+    package: Package,
     scenario: Scenario,
     *,
     distrusted: str | None,
@@ -85,13 +85,13 @@ def run_steps(
     """Run a scenario's steps and judge them.
 
     `distrusted` is the reason for not starting the plugin, None where it may be started. `target` is what the package
-    is judged by, where it is known better than by the architecture's preset.
+    is judged by, where that is known better than by the scenario's.
     """
     planned = plan(scenario.release, scenario.settings, package.digests, sandbox.layout)
     if planned.branch is None:
-        failure = judge.no_dependency_file(planned.release)
+        failure = judge.explain_no_dependency_file(planned.release)
         return StepsResult(branch=None, checks=(Check(name="install", status="failed", diagnosis=failure),))
-    run = _Run(sandbox, package, scenario, planned, target or TARGETS[scenario.architecture], distrusted)
+    run = _Run(sandbox, package, scenario, planned, target or scenario.target, distrusted)
     checks = tuple(run.checks())
     return StepsResult(branch=planned.branch, command=run.install.argv, checks=checks, findings=tuple(run.findings))
 
@@ -102,7 +102,7 @@ class _Run:
     def __init__(
         self,
         sandbox: Sandbox,
-        package: ExtractedPackage,
+        package: Package,
         scenario: Scenario,
         planned: Plan,
         target: Target,
@@ -133,20 +133,20 @@ class _Run:
 
     def _install(self) -> Iterator[Check]:
         venv = self._sandbox.run(self._steps["venv"])
-        if diagnosis := judge.failure(venv, self._steps["venv"], self._package):
+        if diagnosis := judge.explain_failure(venv, self._steps["venv"], self._package):
             yield Check(
                 name="install",
                 required=True,
                 status="failed",
-                message="uv makes no virtual environment",
+                message="uv cannot make a virtual environment",
                 diagnosis=diagnosis,
                 seconds=venv.seconds,
             )
             return
         outcome = self._sandbox.run(self.install)
-        diagnosis = judge.failure(outcome, self.install, self._package)
+        diagnosis = judge.explain_failure(outcome, self.install, self._package)
         python = self._sandbox.machine.python
-        if diagnosis and (gap := judge.python_gap(self._package, self._plan, self._target, python)):
+        if diagnosis and (gap := judge.explain_python_gap(self._package, self._plan, self._target, python)):
             yield Check(name="install", required=True, status="skipped", message=gap, diagnosis=diagnosis)
             return
         state = None if diagnosis else self._sandbox.look(self._cache())
@@ -159,15 +159,15 @@ class _Run:
             seconds=venv.seconds + outcome.seconds,
         )
         if state is not None:
-            yield from judge.installed(state, self._package, self._plan, self._target, outcome)
-            yield from judge.sdk_patch(state, self._plan.release)
-            self.findings += judge.resolved_anew(state, self._package, outcome)
+            yield from judge.check_installed(state, self._package, self._plan, self._target, outcome)
+            yield from judge.check_sdk_patch(state, self._plan.release)
+            self.findings += judge.find_resolved_anew(state, self._package, outcome)
 
     def _start(self) -> Iterator[Check]:
         """Compile, start, and only where it does not get ready try the import whose result the daemon passes over."""
         compile_step = self._steps["compile"]
         compiled = self._sandbox.run(compile_step)
-        yield judge.compiled(compiled, compile_step)
+        yield judge.check_compiled(compiled, compile_step)
         if not compiled.ok and compile_step.fatal:
             yield Check(name="start", status="skipped", message="the daemon stops where a file does not compile")
             return
@@ -180,13 +180,13 @@ class _Run:
             yield Check(
                 name="start", status="passed", message=f"ready in {launch.seconds:.1f} s", seconds=launch.seconds
             )
-            self.findings += judge.network_at_start(attempts)
+            self.findings += judge.find_network_at_start(attempts)
         else:
             yield self._not_started(launch, limit, attempts)
 
     def _not_started(self, launch: Launch, limit: int, attempts: Iterable[str]) -> Check:
         imported = self._sandbox.run(self._steps["import"])
-        return judge.not_started(launch, limit=limit, attempts=tuple(attempts), imported=imported)
+        return judge.check_not_started(launch, limit=limit, attempts=tuple(attempts), imported=imported)
 
     def _why_not_started(self) -> str | None:
         if self._foreign:
@@ -195,7 +195,7 @@ class _Run:
             return "started in another scenario"
         if self._distrusted:
             return self._distrusted
-        return judge.glibc_gap(self._package.wheels, self._target, self._sandbox.machine.glibc)
+        return judge.explain_glibc_gap(self._package.house.wheels, self._target, self._sandbox.machine.glibc)
 
     def _for_target(self, step: Step) -> Step:
         """Let uv choose wheels for the target where this machine is another one; nothing else of the step changes."""

@@ -1,16 +1,20 @@
 """Packages through the docker backend: good ones pass, every broken one is refused as on any other backend."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from testcontainers.core.container import DockerContainer
 
 from difyoff.difypkg.daemons import Settings, release
-from difyoff.difypkg.diagnosis import DifyoffError
-from difyoff.verify.backends.docker.backend import DockerOptions, release_of, verify_docker
-from difyoff.verify.extract import extract
+from difyoff.difypkg.target import TARGETS
+from difyoff.uvrun.environment import read_index_settings
+from difyoff.verify.backends.docker.backend import open_backend, release_of
+from difyoff.verify.options import Listener, VerifyOptions, Workplace
+from difyoff.verify.package import open_package
 from difyoff.verify.report import ScenarioReport
+from difyoff.verify.runner import run_scenarios
 from difyoff.verify.scenario import Scenario
 from kit import engine
 from kit.broken import SHELF, Broken, read, write
@@ -26,10 +30,20 @@ def _verify(
     package: Path, image: str, scratch: Path, *, daemon: str = "0.6.10", settings: Settings | None = None
 ) -> ScenarioReport:
     scenario = Scenario(
-        release=release(daemon), settings=settings or Settings(), architecture="amd64", backend="docker", launch=True
+        release=release(daemon), settings=settings or Settings(), target=TARGETS["amd64"], backend="docker", launch=True
     )
-    (report,) = verify_docker(extract(package, scratch / "tree"), [scenario], DockerOptions(image=image, pull="never"))
+    (report,) = _run(package, image, scratch, [scenario])
     return report
+
+
+def _run(
+    package: Path, image: str, scratch: Path, scenarios: Sequence[Scenario], listen: Listener = lambda _: None
+) -> tuple[ScenarioReport, ...]:
+    options = VerifyOptions(
+        cache=scratch, index=read_index_settings({}), version="0.0.0", backend="docker", image=image, pull="never"
+    )
+    with open_package(package, targets=[TARGETS["amd64"]]) as read:
+        return run_scenarios(open_backend(options, Workplace(scratch=scratch)), read, scenarios, listen)
 
 
 def _slug(report: ScenarioReport) -> str | None:
@@ -70,9 +84,8 @@ def test_a_broken_package_is_refused_by_its_own_name(
 ) -> None:
     package = broken.write(good, tmp_path)
     if broken.slug in _NOT_EXTRACTED:
-        with pytest.raises(DifyoffError) as caught:
-            _verify(package, daemon_image, tmp_path)
-        assert caught.value.diagnosis.slug == broken.slug
+        with open_package(package) as read:
+            assert not read.can_be_extracted
         return
     report = _verify(package, daemon_image, tmp_path, settings=Settings(init_timeout=20))
     assert (report.verdict, _slug(report)) == ("failed", broken.slug), report.checks
@@ -120,16 +133,15 @@ def test_without_the_image_nothing_is_verified(good: Path, tmp_path: Path) -> No
 
 
 def test_scenarios_run_beside_each_other(daemon_image: str, good: Path, tmp_path: Path) -> None:
-    package = extract(good, tmp_path / "tree")
     scenarios = [
-        Scenario(release=release("0.6.10"), settings=settings, architecture="amd64", backend="docker", launch=False)
+        Scenario(release=release("0.6.10"), settings=settings, target=TARGETS["amd64"], backend="docker", launch=False)
         for settings in (Settings(), Settings(mirror="http://127.0.0.1:9/simple"), Settings(ignore_lock=True))
     ]
-    told: list[ScenarioReport] = []
-    reports = verify_docker(package, scenarios, DockerOptions(image=daemon_image, pull="never", on_report=told.append))
+    told: list[object] = []
+    reports = _run(good, daemon_image, tmp_path, scenarios, told.append)
     assert [report.verdict for report in reports] == ["passed"] * 3, reports
     assert [report.branch for report in reports] == ["sync-frozen", "requirements", "sync"]
-    assert len(told) == 3
+    assert sum(isinstance(each, ScenarioReport) for each in told) == 3
 
 
 # --- The daemon's own code, its recorded answers given by a double ---------------------------------------------------

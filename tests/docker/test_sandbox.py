@@ -21,7 +21,7 @@ from difyoff.sandbox.engine import DaemonImage, connect, find_image
 from difyoff.sandbox.leftovers import RUN, labels, remove_leftovers
 from difyoff.verify.backends.docker import sandbox
 from difyoff.verify.backends.docker.sandbox import DaemonSandbox
-from difyoff.verify.extract import extract
+from difyoff.verify.package import open_package
 from kit import engine
 from kit.cli import difyoff
 
@@ -122,9 +122,9 @@ def test_output_is_kept_at_both_ends_only(box: DaemonSandbox, monkeypatch: pytes
 
 
 def test_a_package_is_put_in_as_the_daemon_extracts_it(image: DaemonImage, good: Path, tmp_path: Path) -> None:
-    package = extract(good, tmp_path / "tree")
-    with DaemonSandbox(image, life=_LIFE) as own:
-        own.put(package)
+    with open_package(good) as package, DaemonSandbox(image, life=_LIFE) as own:
+        package.extract(tmp_path / "tree")
+        own.put(package, tmp_path / "tree")
         seen = own.look(own.home / "none")
         listed = own.run(_step("find", str(own.layout.plugin), "-type", "f", "-printf", "%P %m %U\n")).stdout
     assert set(seen.files) == set(package.digests)

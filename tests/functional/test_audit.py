@@ -4,14 +4,17 @@ import io
 import re
 import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from difyoff.difypkg.daemons import Branch, Layout, Release, Settings, plan, releases
-from difyoff.difypkg.diagnosis import page
-from difyoff.verify.audit.api import Audit, audit
+from difyoff.difypkg.diagnosis import DifyoffError, page
+from difyoff.difypkg.target import TARGETS, Target
+from difyoff.verify.audit.api import Audit
+from difyoff.verify.audit.api import audit as audit_package
+from difyoff.verify.package import open_package
 from kit.broken import EVERY, SHELF, Broken, Files, build_good, read, write
 from kit.elf import shared_object
 from kit.index import Index
@@ -33,7 +36,12 @@ def both(index: Index, lock_uv: Path, tmp_path_factory: pytest.TempPathFactory) 
     return build_good(tmp_path_factory.mktemp("both"), index, lock_uv, arch=("amd64", "arm64"))
 
 
-def _branch(release: Release, files: tuple[str, ...]) -> Branch | None:
+def audit(package: Path, *, limit: int | None = None, targets: tuple[Target, ...] = ()) -> Audit:
+    with open_package(package, targets=targets, candidates=tuple(TARGETS.values())) as read:
+        return audit_package(read, limit=limit)
+
+
+def _branch(release: Release, files: Iterable[str]) -> Branch | None:
     return plan(release, Settings(), files, _NOWHERE).branch
 
 
@@ -45,18 +53,18 @@ def test_a_good_package_passes_every_check(good: Path) -> None:
     seen = audit(good)
     assert {check.status for check in seen.checks()} == {"passed"}, seen.checks()
     assert seen.findings() == ()
-    assert seen.architectures == ("amd64",)
-    assert seen.manifest is not None
-    assert str(seen.identity).startswith("difyoff/tiny:0.1.0@")
-    assert seen.size == good.stat().st_size
-    assert seen.wheels_size < seen.unpacked_size < seen.size
-    assert "wheels/idna-3.20-py3-none-any.whl" in seen.files
+    assert seen.package.targets == (TARGETS["amd64"],)
+    assert seen.package.manifest is not None
+    assert str(seen.package.identity).startswith("difyoff/tiny:0.1.0@")
+    assert seen.package.size == good.stat().st_size
+    assert seen.package.unpacked_size < seen.package.size
+    assert "wheels/idna-3.20-py3-none-any.whl" in seen.package.digests
 
 
 def test_a_package_for_both_architectures_passes_for_both(both: Path) -> None:
     seen = audit(both)
     assert {check.status for check in seen.checks()} == {"passed"}, seen.checks()
-    assert seen.architectures == ("amd64", "arm64")
+    assert seen.package.targets == tuple(TARGETS.values())
 
 
 def test_a_package_without_one_of_two_architectures_wheels_is_refused(both: Path, tmp_path: Path) -> None:
@@ -71,9 +79,9 @@ def test_a_package_without_one_of_two_architectures_wheels_is_refused(both: Path
 
 
 def test_a_package_is_refused_for_another_architecture(good: Path) -> None:
-    seen = audit(good, architectures=("arm64",))
+    seen = audit(good, targets=(TARGETS["arm64"],))
     assert set(_slugs(seen)) == {"wrong-platform"}
-    assert all(audit(good, architectures=("amd64",)).checks())
+    assert all(audit(good, targets=(TARGETS["amd64"],)).checks())
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -83,14 +91,14 @@ def test_a_package_packed_by_another_tool_passes(good: Path, tmp_path: Path, com
         (tmp_path / "tree" / path).write_bytes(data)
     again = pack(tmp_path / "tree", tmp_path / "again.difypkg", compression=compression)
     assert _slugs(audit(again)) == []
-    assert audit(again).identity == audit(good).identity
+    assert audit(again).package.identity == audit(good).package.identity
 
 
 @pytest.mark.parametrize("broken", SHELF, ids=lambda broken: broken.name)
 def test_the_shelf_is_refused_where_it_should_be(broken: Broken, good: Path, tmp_path: Path) -> None:
     seen = audit(broken.write(good, tmp_path))
 
-    met = {_branch(release, seen.files) for release in releases()}
+    met = {_branch(release, seen.package.digests) for release in releases()}
     for branch in met:
         failed = _slugs(seen, branch)
         if broken.is_refused_by_audit(branch):
@@ -109,7 +117,7 @@ def test_the_audit_disagrees_with_the_daemon_only_where_the_shelf_says_why(
     broken: Broken, good: Path, tmp_path: Path
 ) -> None:
     """The audit never lets pass what the daemon's install refuses; it may refuse more, for a reason."""
-    files = audit(broken.write(good, tmp_path)).files
+    files = audit(broken.write(good, tmp_path)).package.digests
     for release in (each for each in releases() if str(each) in _SEEN):
         branch = _branch(release, files)
         ready, refused = broken.is_ready(release, branch), broken.is_refused_by_audit(branch)
@@ -217,11 +225,11 @@ def test_a_lock_without_hashes_is_no_proof(good: Path, tmp_path: Path) -> None:
         (lambda path: None, "file-not-found"),
     ],
 )
-def test_what_is_no_package_is_a_failed_check(make: Callable[[Path], object], slug: str, tmp_path: Path) -> None:
+def test_what_is_not_a_package_is_refused(make: Callable[[Path], object], slug: str, tmp_path: Path) -> None:
     make(tmp_path / "no.difypkg")
-    seen = audit(tmp_path / "no.difypkg")
-    assert _slugs(seen)[0] == slug
-    assert seen.identity is None
+    with pytest.raises(DifyoffError) as caught:
+        audit(tmp_path / "no.difypkg")
+    assert caught.value.diagnosis.slug == slug
 
 
 def test_a_second_entry_of_a_name_is_refused(good: Path, tmp_path: Path) -> None:
@@ -230,7 +238,9 @@ def test_a_second_entry_of_a_name_is_refused(good: Path, tmp_path: Path) -> None
     again.write_bytes(good.read_bytes())
     with zipfile.ZipFile(again, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("wheels/idna-3.20-py3-none-any.whl", b"evil")
-    assert _slugs(audit(again)) == ["duplicate-entry"]
+    with pytest.raises(DifyoffError) as caught:
+        audit(again)
+    assert caught.value.diagnosis.slug == "duplicate-entry"
 
 
 def test_memory_does_not_grow_with_the_package(good: Path, tmp_path: Path) -> None:
@@ -250,7 +260,9 @@ def test_a_damaged_archive_is_told(good: Path, tmp_path: Path) -> None:
     place = data.index(b"from dify_plugin import DifyPluginEnv")
     data[place] ^= 1
     (tmp_path / "flipped.difypkg").write_bytes(data)
-    assert _slugs(audit(tmp_path / "flipped.difypkg")) == ["corrupt-archive"]
+    with pytest.raises(DifyoffError) as caught:
+        audit(tmp_path / "flipped.difypkg")
+    assert caught.value.diagnosis.slug == "corrupt-archive"
 
 
 def test_the_shelf_covers_every_branch() -> None:

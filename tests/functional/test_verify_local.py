@@ -2,23 +2,26 @@
 
 import platform
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from difyoff.cli.targets import TargetFile, write_target
 from difyoff.difypkg.daemons import Settings, release
+from difyoff.difypkg.diagnosis import Exit
 from difyoff.difypkg.target import TARGETS, Architecture
 from difyoff.sandbox.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, obstacle
 from difyoff.uvrun.environment import read_index_settings
 from difyoff.uvrun.uv import LOCK_UV
 from difyoff.verify.backends import local
-from difyoff.verify.backends.local import LocalOptions, verify_local
-from difyoff.verify.extract import extract
+from difyoff.verify.options import VerifyOptions, Workplace
+from difyoff.verify.package import open_package
 from difyoff.verify.report import Check, ScenarioReport
+from difyoff.verify.runner import run_scenarios
 from difyoff.verify.scenario import Scenario
 from kit.broken import SHELF, Broken, read, write
+from kit.cli import difyoff
 from kit.index import Index
 from kit.offline import build_offline
 
@@ -77,22 +80,23 @@ def check(cache: Path, tmp_path: Path) -> Verify:
             Scenario(
                 release=release(version),
                 settings=settings or Settings(),
-                architecture=architecture,
+                target=TARGETS[architecture],
                 backend="local",
                 launch=launch,
                 uv=LOCK_UV,
             )
             for version in releases
         ]
-        options = LocalOptions(
-            scratch=scratch,
+        options = VerifyOptions(
             cache=cache,
             index=read_index_settings({}),
+            version="0.0.0",
             isolation=isolation,
             trust_plugin=trust_plugin,
-            vetted=vetted,
         )
-        return verify_local(extract(package, Path(tempfile.mkdtemp(dir=tmp_path), "tree")), scenarios, options)
+        backend = local.open_backend(options, Workplace(scratch=scratch, vetted=vetted))
+        with open_package(package, targets=[TARGETS[architecture]]) as read:
+            return run_scenarios(backend, read, scenarios, lambda _: None)
 
     return verify
 
@@ -270,3 +274,40 @@ def test_refuses_what_the_daemon_refuses(broken: Broken, good: Path, check: Veri
             assert _slugs(report) == {stricter or IN_UVS_WORDS.get(broken.name, broken.slug)}, report
         elif broken.finding:
             assert broken.slug in {finding.slug for finding in report.findings}
+
+
+# --- Targets ---------------------------------------------------------------------------------------------------------
+
+PURE = """\
+[project]
+name = "tiny"
+version = "0.1.0"
+requires-python = ">=3.12"
+dependencies = ["dify_plugin==0.6.0b10"]
+"""
+"""A plugin with pure wheels only: nothing in their names says for which machine its package is."""
+
+
+def test_a_package_of_pure_wheels_is_verified_for_the_machine_it_was_made_for(
+    index: Index, lock_uv: Path, uv_cache: Path, tmp_path: Path, cache: Path
+) -> None:
+    package = build_offline(
+        tmp_path, index, cache=_knowing(lock_uv, tmp_path), uv_cache=uv_cache, arch="arm64", pyproject=PURE
+    )  # fmt: skip
+    run = difyoff("verify", package, "--daemon", "0.5.3", "--json", cwd=tmp_path)
+    assert run.code == 0, run.stderr
+    assert {each["architecture"] for each in run.result["report"]["scenarios"]} == {"arm64"}
+
+
+def test_a_target_file_is_what_a_package_is_verified_for(good: Path, tmp_path: Path, cache: Path) -> None:
+    own = TargetFile(architecture="amd64", python="3.12.9", glibc=(2, 39))
+    write_target(tmp_path / "own.json", own)
+    asked = _changed(
+        good, tmp_path, pyproject__toml=read(good)["pyproject.toml"].decode().replace(">=3.12", ">=3.12.9")
+    )
+    run = difyoff("verify", asked, "--backend", "audit", "--target", "own.json", "--json", cwd=tmp_path)
+    names = {check["name"]: check["status"] for check in run.result["report"]["scenarios"][0]["checks"]}
+    assert names["Python version"] == "passed", run.stderr
+    run = difyoff("verify", asked, "--backend", "audit", "--json", cwd=tmp_path)
+    assert "3.12.3" in run.stderr
+    assert difyoff("verify", asked, "--target", "own.json", "--arch", "arm64", cwd=tmp_path).code == Exit.USAGE

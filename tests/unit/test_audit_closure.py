@@ -12,10 +12,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from difyoff.difypkg.target import TARGETS
-from difyoff.verify.audit.closure import Closure, read_project, read_rules, walk, world_of
-from difyoff.verify.audit.universal import is_confined_alike, resolved_worlds, universal_gaps
+from difyoff.verify.audit.closure import Closure, read_project, read_rules, walk
+from difyoff.verify.audit.universal import find_universal, is_confined_alike, list_resolved_worlds
 from difyoff.verify.contents.lock import read_lock
 from difyoff.verify.contents.wheels import BundledWheel, Wheelhouse
+from difyoff.verify.contents.world import world_of
 
 X86_64 = "cp312-cp312-manylinux_2_17_x86_64"
 AARCH64 = "cp312-cp312-manylinux_2_17_aarch64"
@@ -53,25 +54,25 @@ def _picked(closure: Closure) -> dict[str, str]:
 
 
 def _gaps(closure: Closure) -> list[tuple[str, str]]:
-    return [(gap.slug, gap.subject) for gap in closure.gaps]
+    return [(each.slug, each.subject) for each in closure.missing]
 
 
 def test_the_closure_follows_metadata() -> None:
     closure = _walk(["a"], _wheel("a", "1.0", "b>=2"), _wheel("b", "2.1", "c"), _wheel("c"), _wheel("unused"))
     assert _picked(closure) == {"a": "1.0", "b": "2.1", "c": "1.0"}
-    assert closure.gaps == ()
+    assert closure.missing == ()
 
 
 def test_a_missing_wheel_is_told_with_who_wants_it() -> None:
-    (gap,) = _walk(["a"], _wheel("a", "1.0", "B_b>=2")).gaps
-    assert (gap.slug, gap.subject, gap.detail) == ("missing-wheel", "b-b", "B_b>=2, wanted by a 1.0")
+    (gap,) = _walk(["a"], _wheel("a", "1.0", "B_b>=2")).missing
+    assert (gap.slug, gap.subject, gap.diagnosis.message) == ("missing-wheel", "b-b", "B_b>=2, wanted by a 1.0")
 
 
 def test_a_version_that_is_there_and_does_not_do_is_told() -> None:
-    (gap,) = _walk(["a", "b"], _wheel("a", "1.0", "b>=2"), _wheel("b", "1.0")).gaps
+    (gap,) = _walk(["a", "b"], _wheel("a", "1.0", "b>=2"), _wheel("b", "1.0")).missing
     assert gap.slug == "missing-wheel"
-    assert "1.0 is there" in gap.detail
-    assert "a wants b>=2" in gap.detail.replace("a 1.0", "a")
+    assert "1.0 is there" in gap.diagnosis.message
+    assert "a wants b>=2" in gap.diagnosis.message.replace("a 1.0", "a")
 
 
 def test_markers_are_those_of_the_target() -> None:
@@ -105,8 +106,8 @@ def test_the_newest_version_that_all_allow_is_taken() -> None:
 def test_an_override_stands_in_for_every_requirement() -> None:
     a = _wheel("a", "1.0", "b>=2", "c @ https://files.example/c.whl")
     closure = _walk(["a"], a, _wheel("b", "1.0"), _wheel("c"), override_dependencies=["b==1.0", "c==1.0"])
-    assert closure.gaps == ()
-    assert _walk(["a"], a, override_dependencies=["b; python_version < '0'", "c; python_version < '0'"]).gaps == ()
+    assert closure.missing == ()
+    assert _walk(["a"], a, override_dependencies=["b; python_version < '0'", "c; python_version < '0'"]).missing == ()
 
 
 def test_an_override_keeps_the_extra_it_hangs_on() -> None:
@@ -147,7 +148,7 @@ def test_tags_are_held_against_the_target(tag: str, slug: str | None) -> None:
 def test_a_wheel_of_another_machine_beside_the_right_one_is_no_matter() -> None:
     wheels = [_wheel("a", tag=X86_64), _wheel("a", tag=AARCH64)]
     for arch in ("amd64", "arm64"):
-        assert _walk(["a"], *wheels, arch=arch).gaps == ()
+        assert _walk(["a"], *wheels, arch=arch).missing == ()
 
 
 def test_a_wheel_that_excludes_the_python_is_told() -> None:
@@ -168,8 +169,10 @@ def _universal(requires: str, environments: Sequence[str], python: str = ">=3.12
     project = read_project({"name": "plugin", "dependencies": ["a"]})
     house = Wheelhouse(wheels=(_wheel("a", "1.0", requires),))
     closure = walk(project, house, world_of(TARGETS["amd64"]), read_rules({}))
-    worlds = resolved_worlds(python, tuple(map(Marker, environments)))
-    return [gap.subject for gap in universal_gaps(project, house, read_rules({}), worlds, {"amd64": closure})]
+    worlds = list_resolved_worlds(python, tuple(map(Marker, environments)))
+    return [
+        each.subject for each in find_universal(project, house, read_rules({}), worlds, {TARGETS["amd64"]: closure})
+    ]
 
 
 @pytest.mark.parametrize(

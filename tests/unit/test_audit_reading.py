@@ -8,11 +8,22 @@ import pytest
 from difyoff.difypkg.dependencies import DependencyFiles
 from difyoff.difypkg.diagnosis import Diagnosis
 from difyoff.difypkg.target import TARGETS
-from difyoff.verify.audit.closure import world_of
-from difyoff.verify.audit.faults import FROZEN, REQUIREMENTS, RESOLVING, SYNC, Branches, Fault, met, telling_where
-from difyoff.verify.audit.settings import folder, open_indexes, read_settings, redirections, wrong_python
-from difyoff.verify.contents.lock import installed, lock_gaps, read_lock
+from difyoff.verify.audit.dependencies import find_unlocked
+from difyoff.verify.audit.settings import find_open_indexes, find_redirections, find_wrong_python
+from difyoff.verify.contents.lock import find_installed, read_lock
 from difyoff.verify.contents.requirements import read_requirements
+from difyoff.verify.contents.settings import find_folder, read_settings
+from difyoff.verify.contents.world import world_of
+from difyoff.verify.finding import (
+    FROZEN,
+    REQUIREMENTS,
+    RESOLVING,
+    SYNC,
+    Branches,
+    Finding,
+    find_branches,
+    name_releases,
+)
 
 AMD64 = TARGETS["amd64"]
 ALL = ("requirements.txt", "pyproject.toml", "uv.lock")
@@ -61,7 +72,7 @@ def test_requirements_are_read_as_uv_reads_them() -> None:
     ],
 )
 def test_a_folder_of_wheels_is_one_of_the_package(link: str, place: str | None) -> None:
-    assert folder(link) == place
+    assert find_folder(link) == place
 
 
 @pytest.mark.parametrize(
@@ -78,16 +89,16 @@ def test_a_folder_of_wheels_is_one_of_the_package(link: str, place: str | None) 
 )
 def test_only_settings_known_to_be_harmless_pass(settings: str, bites: Branches | None) -> None:
     files = _files(f"[project]\nname = 'a'\n[tool.uv]\n{settings}\n")
-    faults = list(redirections(read_settings(files, None), None))
+    faults = list(find_redirections(read_settings(files, None), None))
     assert [fault.bites for fault in faults] == ([bites] if bites else [])
 
 
 def test_uv_toml_rules_over_pyproject() -> None:
     files = _files("[project]\nname = 'a'\n[tool.uv]\nno-index = true\n")
     requirements = read_requirements(("a",))
-    assert list(open_indexes(files, read_settings(files, None), requirements)) == []
+    assert list(find_open_indexes(files, read_settings(files, None), requirements)) == []
     overruled = read_settings(files, {"find-links": ["wheels"]})
-    assert [fault.diagnosis.slug for fault in open_indexes(files, overruled, requirements)] == [
+    assert [fault.diagnosis.slug for fault in find_open_indexes(files, overruled, requirements)] == [
         "index-not-disabled"
     ] * 2
 
@@ -112,7 +123,7 @@ def test_uv_toml_rules_over_pyproject() -> None:
     ],
 )
 def test_a_version_file_must_ask_for_the_image_s_python(request_: str, is_met: bool) -> None:
-    faults = list(wrong_python(_files(), {".python-version": request_}, (AMD64,)))
+    faults = list(find_wrong_python(_files(), {".python-version": request_}, (AMD64,)))
     assert [fault.diagnosis.slug for fault in faults] == ([] if is_met else ["python-version-mismatch"])
     assert all(fault.bites == SYNC for fault in faults)
 
@@ -122,7 +133,7 @@ def test_a_version_file_must_ask_for_the_image_s_python(request_: str, is_met: b
 )
 def test_requires_python_is_judged_by_the_image_s_full_version(wanted: str, is_met: bool) -> None:
     files = _files(f"[project]\nname = 'a'\nrequires-python = '{wanted}'\n")
-    assert (not list(wrong_python(files, {}, (AMD64,)))) is is_met
+    assert (not list(find_wrong_python(files, {}, (AMD64,)))) is is_met
 
 
 LOCK = """
@@ -173,16 +184,16 @@ def _lock(text: str = LOCK) -> Any:
 
 @pytest.mark.parametrize(("arch", "version"), [("amd64", "2.0"), ("arm64", "1.0")])
 def test_a_frozen_install_takes_what_the_lock_leads_to(arch: str, version: str) -> None:
-    taken = installed(_lock(), world_of(TARGETS[arch]))
+    taken = find_installed(_lock(), world_of(TARGETS[arch]))
     assert sorted((each.name, each.version) for each in taken) == [("a", "1.0"), ("n", version)]
 
 
 def test_what_a_frozen_install_would_fetch_or_miss_is_told() -> None:
     world = world_of(AMD64)
-    gaps = {gap.subject: gap.slug for gap in lock_gaps(installed(_lock(), world), {}, world)}
+    gaps = {gap.subject: gap.slug for gap in find_unlocked(find_installed(_lock(), world), {}, world)}
     assert gaps == {"a": "missing-wheel", "n": "lock-pins-remote-urls"}
     there = {"wheels/a-1.0-py3-none-any.whl": "aa"}
-    gaps = {gap.subject: gap.slug for gap in lock_gaps(installed(_lock(), world), there, world)}
+    gaps = {gap.subject: gap.slug for gap in find_unlocked(find_installed(_lock(), world), there, world)}
     assert gaps == {"n": "lock-pins-remote-urls"}
 
 
@@ -203,12 +214,12 @@ def test_what_is_no_lock_is_told(text: str) -> None:
     ],
 )
 def test_the_releases_that_a_fault_bites_are_named(bites: Branches, line: str | None) -> None:
-    fault = Fault(diagnosis=Diagnosis(slug="x", message="x"), bites=bites)
-    context = telling_where(fault, ALL).diagnosis.context
+    fault = Finding(diagnosis=Diagnosis(slug="x", message="x"), bites=bites)
+    context = name_releases(fault, ALL).diagnosis.context
     assert context == ((line,) if line else ())
 
 
 def test_the_branches_met_depend_on_the_files() -> None:
-    assert met(ALL) == {"requirements", "sync", "sync-offline", "sync-frozen"}
-    assert met(("requirements.txt",)) == {"requirements"}
-    assert met(("pyproject.toml",)) == {None, "sync", "sync-offline"}
+    assert find_branches(ALL) == {"requirements", "sync", "sync-offline", "sync-frozen"}
+    assert find_branches(("requirements.txt",)) == {"requirements"}
+    assert find_branches(("pyproject.toml",)) == {None, "sync", "sync-offline"}

@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 
 from difyoff.difypkg.daemons import Layout, Plan, Settings, plan, release
-from difyoff.difypkg.identity import Identity
-from difyoff.difypkg.manifest import Manifest, read_manifest
 from difyoff.difypkg.target import TARGETS
 from difyoff.sandbox.process import Outcome
 from difyoff.verify import judge
-from difyoff.verify.expected import expected
-from difyoff.verify.extract import ExtractedPackage
+from difyoff.verify.expected import find_expected
 from difyoff.verify.launch import Launch
 from difyoff.verify.look import State
+from difyoff.verify.package import Package, open_package
+from kit.broken import write
 from kit.plugins import skeleton
 
 TARGET = TARGETS["amd64"]
@@ -66,26 +65,14 @@ source = { registry = "wheels" }
 """
 
 
-def _manifest() -> Manifest:
-    return read_manifest(skeleton()["manifest.yaml"].encode())
+def _package(folder: Path, files: Mapping[str, str]) -> Package:
+    own = {"manifest.yaml": skeleton()["manifest.yaml"], **files}
+    path = write({name: text.encode() for name, text in own.items()}, folder / "tiny.difypkg")
+    with open_package(path, targets=[TARGET]) as package:
+        return package
 
 
-def _package(folder: Path, files: Mapping[str, str]) -> ExtractedPackage:
-    for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    return ExtractedPackage(
-        path=folder,
-        sha256="",
-        identity=Identity(author="difyoff", name="tiny", version="0.1.0", checksum="0" * 64),
-        manifest=_manifest(),
-        tree=folder,
-        digests={path: f"digest of {path}" for path in files},
-        sizes={path: len(text) for path, text in files.items()},
-    )
-
-
-def _plan(package: ExtractedPackage, version: str = "0.6.10") -> Plan:
+def _plan(package: Package, version: str = "0.6.10") -> Plan:
     layout = Layout(plugin=Path("/p"), working_path=Path("/"), uv=Path("/uv"), path="/bin")
     return plan(release(version), Settings(), package.digests, layout)
 
@@ -95,7 +82,7 @@ def _outcome(**fields: Any) -> Outcome:
     return Outcome(**(defaults | fields))
 
 
-def _state(package: ExtractedPackage, **fields: Any) -> State:
+def _state(package: Package, **fields: Any) -> State:
     files = {path: package.sizes[path] if path.endswith(".whl") else mark for path, mark in package.digests.items()}
     seen: dict[str, Any] = {
         "python": "3.12.1",
@@ -108,18 +95,18 @@ def _state(package: ExtractedPackage, **fields: Any) -> State:
     return State(**(seen | fields))
 
 
-def _slugs(state: State, package: ExtractedPackage, version: str = "0.6.10") -> set[str]:
-    checks = judge.installed(state, package, _plan(package, version), TARGET, _outcome(code=0))
+def _slugs(state: State, package: Package, version: str = "0.6.10") -> set[str]:
+    checks = judge.check_installed(state, package, _plan(package, version), TARGET, _outcome(code=0))
     return {check.diagnosis.slug for check in checks if check.diagnosis}
 
 
 @pytest.fixture
-def locked(tmp_path: Path) -> ExtractedPackage:
+def locked(tmp_path: Path) -> Package:
     return _package(tmp_path, {"pyproject.toml": PYPROJECT.format(python=">=3.12"), "uv.lock": LOCK})
 
 
-def test_a_lock_is_walked_by_markers_and_extras(locked: ExtractedPackage) -> None:
-    wanted = expected(locked, _plan(locked), TARGET)
+def test_a_lock_is_walked_by_markers_and_extras(locked: Package) -> None:
+    wanted = find_expected(locked, _plan(locked), TARGET)
     assert wanted.complete
     assert {name: str(versions) for name, versions in wanted.versions.items()} == {
         "idna": "==3.20",
@@ -131,8 +118,8 @@ def test_a_lock_is_walked_by_markers_and_extras(locked: ExtractedPackage) -> Non
 def test_requirements_count_by_their_markers(tmp_path: Path) -> None:
     text = "--no-index\nidna==3.20 --hash=sha256:00\nx==1 ; platform_machine == 'aarch64' --hash=sha256:00\n"
     package = _package(tmp_path, {"requirements.txt": text})
-    assert set(expected(package, _plan(package), TARGET).versions) == {"idna"}
-    assert set(expected(package, _plan(package), TARGETS["arm64"]).versions) == {"idna", "x"}
+    assert set(find_expected(package, _plan(package), TARGET).versions) == {"idna"}
+    assert set(find_expected(package, _plan(package), TARGETS["arm64"]).versions) == {"idna", "x"}
 
 
 @pytest.mark.parametrize(
@@ -149,14 +136,14 @@ def test_requirements_count_by_their_markers(tmp_path: Path) -> None:
         ({"cached": False}, "configuration-redirects"),
     ],
 )
-def test_what_an_install_leaves_behind(locked: ExtractedPackage, changed: dict[str, Any], slug: str | None) -> None:
+def test_what_an_install_leaves_behind(locked: Package, changed: dict[str, Any], slug: str | None) -> None:
     assert _slugs(_state(locked, **changed), locked) == ({slug} if slug else set())
 
 
-def test_a_lock_of_bundled_wheels_must_stay_as_it_is(locked: ExtractedPackage) -> None:
+def test_a_lock_of_bundled_wheels_must_stay_as_it_is(locked: Package) -> None:
     state = _state(locked, files={**_state(locked).files, "uv.lock": "another"})
     assert _slugs(state, locked) == {"lock-outdated"}
-    assert judge.resolved_anew(state, locked, _outcome(code=0)) == ()
+    assert judge.find_resolved_anew(state, locked, _outcome(code=0)) == ()
 
 
 def test_a_lock_of_remote_files_may_be_resolved_anew(tmp_path: Path) -> None:
@@ -164,13 +151,13 @@ def test_a_lock_of_remote_files_may_be_resolved_anew(tmp_path: Path) -> None:
     package = _package(tmp_path, {"pyproject.toml": PYPROJECT.format(python=">=3.12"), "uv.lock": remote})
     state = _state(package, files={**_state(package).files, "uv.lock": "another"})
     assert _slugs(state, package) == set()
-    assert [finding.slug for finding in judge.resolved_anew(state, package, _outcome(code=0))] == ["lock-outdated"]
+    assert [finding.slug for finding in judge.find_resolved_anew(state, package, _outcome(code=0))] == ["lock-outdated"]
 
 
 @pytest.mark.parametrize(("python", "gap"), [(">=3.12.2", True), (">=3.12", False), (">=3.13", False)])
 def test_a_machine_may_be_older_than_the_image(tmp_path: Path, python: str, gap: bool) -> None:
     package = _package(tmp_path, {"pyproject.toml": PYPROJECT.format(python=python)})
-    assert (judge.python_gap(package, _plan(package), TARGET, "3.12.1") is not None) is gap
+    assert (judge.explain_python_gap(package, _plan(package), TARGET, "3.12.1") is not None) is gap
 
 
 def test_a_python_that_fits_here_only_is_refused(tmp_path: Path) -> None:
@@ -179,16 +166,18 @@ def test_a_python_that_fits_here_only_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("stopped", "setting"), [("silence", "PYTHON_ENV_INIT_TIMEOUT"), ("timeout", "TIMEOUT")])
-def test_a_time_out_is_no_failure_of_uv(locked: ExtractedPackage, stopped: str, setting: str) -> None:
+def test_a_time_out_is_no_failure_of_uv(locked: Package, stopped: str, setting: str) -> None:
     step = _plan(locked).steps[1]
-    diagnosis = judge.failure(_outcome(code=-15, stopped=stopped, stderr="No solution found"), step, locked)
+    diagnosis = judge.explain_failure(_outcome(code=-15, stopped=stopped, stderr="No solution found"), step, locked)
     assert diagnosis is not None
     assert diagnosis.slug == "install-timed-out"
     assert setting in str(diagnosis.hint)
 
 
-def test_words_of_uv_that_no_rule_knows_are_shown(locked: ExtractedPackage) -> None:
-    diagnosis = judge.failure(_outcome(stderr="DEBUG x\nerror: the moon is full\n"), _plan(locked).steps[1], locked)
+def test_words_of_uv_that_no_rule_knows_are_shown(locked: Package) -> None:
+    diagnosis = judge.explain_failure(
+        _outcome(stderr="DEBUG x\nerror: the moon is full\n"), _plan(locked).steps[1], locked
+    )
     assert diagnosis is not None
     assert (diagnosis.slug, diagnosis.context) == ("install-failed", ("error: the moon is full",))
 
@@ -196,7 +185,7 @@ def test_words_of_uv_that_no_rule_knows_are_shown(locked: ExtractedPackage) -> N
 @pytest.mark.parametrize("setting", ["no-binary = true", 'cache-dir = "/x"'])
 def test_settings_that_stand_behind_a_failure_are_named(tmp_path: Path, setting: str) -> None:
     package = _package(tmp_path, {"requirements.txt": "idna\n", "uv.toml": setting + "\n"})
-    diagnosis = judge.failure(_outcome(stderr="error: the moon is full"), _plan(package).steps[1], package)
+    diagnosis = judge.explain_failure(_outcome(stderr="error: the moon is full"), _plan(package).steps[1], package)
     assert diagnosis is not None
     assert diagnosis.slug == "configuration-redirects"
     assert setting.split(" ", maxsplit=1)[0] in diagnosis.message
@@ -211,7 +200,7 @@ def test_settings_that_stand_behind_a_failure_are_named(tmp_path: Path, setting:
     ],
 )
 def test_how_a_plugin_did_not_start(launch: Launch, word: str) -> None:
-    check = judge.not_started(launch, limit=120, attempts=(), imported=_outcome(code=0))
+    check = judge.check_not_started(launch, limit=120, attempts=(), imported=_outcome(code=0))
     assert check.diagnosis is not None
     assert check.diagnosis.slug == "plugin-does-not-start"
     assert word in check.diagnosis.message
@@ -221,16 +210,16 @@ def test_how_a_plugin_did_not_start(launch: Launch, word: str) -> None:
 def test_encodings_that_only_the_image_has_are_no_failure() -> None:
     attempts = ("resolve openaipublic.blob.core.windows.net:443",)
     launch = Launch(ready=False, seconds=1, code=1)
-    check = judge.not_started(launch, limit=120, attempts=attempts, imported=_outcome(code=0))
+    check = judge.check_not_started(launch, limit=120, attempts=attempts, imported=_outcome(code=0))
     assert check.status == "skipped"
     others = (*attempts, "resolve models.example:443")
-    assert judge.not_started(launch, limit=120, attempts=others, imported=_outcome(code=0)).status == "failed"
+    assert judge.check_not_started(launch, limit=120, attempts=others, imported=_outcome(code=0)).status == "failed"
 
 
 @pytest.mark.parametrize(("version", "status"), [("0.5.3", ["skipped"]), ("0.0.4", [])])
-def test_an_old_sdk_is_patched_by_the_daemon_alone(locked: ExtractedPackage, version: str, status: list[str]) -> None:
+def test_an_old_sdk_is_patched_by_the_daemon_alone(locked: Package, version: str, status: list[str]) -> None:
     state = _state(locked, distributions={"dify-plugin": "0.1.0"})
-    assert [check.status for check in judge.sdk_patch(state, release(version))] == status
+    assert [check.status for check in judge.check_sdk_patch(state, release(version))] == status
 
 
 def test_a_plugin_that_does_not_compile_is_refused_where_the_daemon_stops() -> None:
@@ -243,7 +232,7 @@ def test_a_plugin_that_does_not_compile_is_refused_where_the_daemon_stops() -> N
             for step in plan(release(version), Settings(), ["requirements.txt"], layout).steps
             if step.kind == "compile"
         )
-        check = judge.compiled(failed, step)
+        check = judge.check_compiled(failed, step)
         return check.status, check.diagnosis.slug if check.diagnosis else None
 
     assert compiled("0.0.4") == ("failed", "plugin-does-not-compile")

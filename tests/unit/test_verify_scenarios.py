@@ -3,13 +3,17 @@
 import json
 
 import pytest
+from packaging.markers import Marker
+from packaging.utils import parse_wheel_filename
 
 from difyoff.difypkg.daemons import Settings, newest, release
 from difyoff.difypkg.diagnosis import Diagnosis
-from difyoff.difypkg.target import TARGETS
+from difyoff.difypkg.record import Record, SourceRecord, TargetRecord
+from difyoff.difypkg.target import TARGETS, Target
+from difyoff.verify.contents.wheels import BundledWheel, Wheelhouse
+from difyoff.verify.package import choose_targets
 from difyoff.verify.report import Check, ScenarioReport, Status, Verdict, VerificationReport, to_json, worst_verdict
-from difyoff.verify.scenario import Scenario, architectures_of, plan_scenarios
-from difyoff.verify.wheels import native_architectures, needed_glibc
+from difyoff.verify.scenario import Scenario, plan_scenarios
 
 EVERY_FILE = ("requirements.txt", "pyproject.toml", "uv.lock")
 
@@ -20,7 +24,7 @@ def _planned(
     found = plan_scenarios(
         files,
         backend="local",
-        architectures=["amd64"],
+        targets=[TARGETS["amd64"]],
         chosen=[release(each) for each in chosen],
         settings=Settings(),
         matrix=matrix,
@@ -107,14 +111,59 @@ WHEELS = (
 )
 
 
+BOTH = tuple(TARGETS.values())
+
+
+def _house(*names: str) -> Wheelhouse:
+    return Wheelhouse(wheels=tuple(map(_wheel, names)))
+
+
+def _wheel(filename: str) -> BundledWheel:
+    name, version, _, tags = parse_wheel_filename(filename)
+    return BundledWheel(
+        path=f"wheels/{filename}",
+        name=name,
+        version=version,
+        tags=tags,
+        sha256="",
+        size=0,
+        requires=(),
+        requires_python=None,
+        libraries=(),
+    )
+
+
 def test_architectures_are_read_off_native_wheels() -> None:
-    assert native_architectures(WHEELS) == ("amd64", "arm64")
-    assert native_architectures(WHEELS[:2]) == ("amd64",)
-    assert native_architectures((WHEELS[0], "not a wheel.whl")) == ()
-    assert len(architectures_of(WHEELS[:1])) == 1
+    assert choose_targets(None, _house(*WHEELS[:2]), (), BOTH) == (TARGETS["amd64"],)
+    assert choose_targets(None, _house(WHEELS[0], WHEELS[3]), (), BOTH) == (TARGETS["arm64"],)
+    assert choose_targets(None, _house(WHEELS[1], WHEELS[3]), (), BOTH) == BOTH
 
 
-def test_the_glibc_that_is_needed_is_the_least_that_serves_every_wheel() -> None:
-    assert needed_glibc(WHEELS, TARGETS["amd64"]) == (2, 28)
-    assert needed_glibc(WHEELS, TARGETS["arm64"]) == (2, 17)
-    assert needed_glibc(WHEELS[:1], TARGETS["amd64"]) == (0, 0)
+@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+def test_pure_wheels_are_for_what_the_package_is_confined_to(arch: str) -> None:
+    confined = Marker(f"sys_platform == 'linux' and platform_machine == '{TARGETS[arch].machine}'")
+    assert choose_targets(None, _house(WHEELS[0]), (confined,), BOTH) == (TARGETS[arch],)
+    assert len(choose_targets(None, _house(WHEELS[0]), (), BOTH)) == 1
+
+
+def test_a_record_names_its_target_whole() -> None:
+    own = Target(architecture="arm64", python="3.12.9", glibc=(2, 40))
+    assert choose_targets(_record(own), _house(WHEELS[0]), (), BOTH) == (own,)
+
+
+def _record(*targets: Target) -> Record:
+    return Record(
+        source=SourceRecord(identity="", sha256=None),
+        targets=tuple(map(TargetRecord.of, targets)),
+        resolution="",
+        wheels=(),
+        edits=(),
+        files=(),
+        difyoff="",
+        uv="",
+    )
+
+
+def test_the_glibc_that_is_needed_is_the_least_that_a_wheel_names() -> None:
+    needed = [_wheel(name).needed_glibc for name in WHEELS]
+    assert needed == [(0, 0), (2, 28), (2, 24), (2, 17)]

@@ -88,7 +88,7 @@ if TYPE_CHECKING:
 def command(
     plugins: tuple[Path, ...],
     output_dir: Path,
-    verify_backend: Literal["local", "docker"] | None,
+    verify_backend: str | None,
     daemon: tuple[str, ...],
     dify: tuple[str, ...],
     image: str | None,
@@ -160,7 +160,7 @@ def _build_image(options: Options, reference: str | None, image: ImageChoice) ->
 def _gate(
     options: Options,
     workshop: Workshop,
-    backend: Literal["local", "docker"],
+    backend: str,
     releases: tuple[Release, ...],
     *,
     image: ImageChoice,

@@ -11,14 +11,17 @@ import click
 from ... import __version__
 from ...difypkg.daemons import Settings
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
+from ...difypkg.target import TARGETS, Target
 from ...render.documents import VerifyDocument, VerifyResult
 from ...uvrun.environment import read_index_settings
-from ...verify.api import VerifyOptions, verify
+from ...verify.api import verify
+from ...verify.backends import BACKENDS, DEFAULT
+from ...verify.options import VerifyOptions
 from ..console import say, show_error
 from ..options import Size, cache_option, common, targets_of
 from ..reports import check_reports, emit
+from ..targets import read_target
 from ..verification import (
-    BACKENDS,
     VerifyView,
     chosen_releases,
     daemon_option,
@@ -33,16 +36,22 @@ from ..verification import (
 @click.argument("packages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PACKAGE...")
 @click.option(
     "--backend",
-    type=click.Choice(BACKENDS),
-    default="local",
+    type=click.Choice(list(BACKENDS)),
+    default=DEFAULT,
     show_default=True,
-    help="Where the daemon's steps run: on this machine, or in the daemon's image.",
+    help="How far the proof goes: the package is read only, or the daemon's steps run on this machine or in its image.",
 )
 @daemon_option
 @dify_option
 @click.option("--matrix", is_flag=True, help="Add a mirror that is set, and the oldest release of each way to install.")
 @click.option(
-    "--arch", type=click.Choice(["amd64", "arm64", "all"]), help="The architecture.  [default: those of the wheels]"
+    "--arch", type=click.Choice(["amd64", "arm64", "all"]), help="The architecture.  [default: the package's own]"
+)
+@click.option(
+    "--target",
+    "target_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A target file that `target probe` saved, in place of --arch.",
 )
 @click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
 @image_option
@@ -53,11 +62,12 @@ from ..verification import (
 @common
 def command(
     packages: tuple[Path, ...],
-    backend: Literal["local", "docker"],
+    backend: str,
     daemon: tuple[str, ...],
     dify: tuple[str, ...],
     matrix: bool,
     arch: str | None,
+    target_file: Path | None,
     max_size: int | None,
     image: str | None,
     pull: Literal["never", "missing", "always"],
@@ -73,8 +83,11 @@ def command(
     Without --daemon or --dify, every way in which a daemon release would install it is run.
     """
     check_reports(reports, packages)
+    if arch and target_file:
+        raise click.UsageError("--arch and --target exclude each other")
     try:
         releases = chosen_releases(daemon, dify)
+        targets = _choose_targets(arch, target_file)
         index = read_index_settings(os.environ)
     except DifyoffError as error:
         show_error(error.diagnosis)
@@ -86,7 +99,8 @@ def command(
         version=__version__,
         backend=backend,
         releases=releases,
-        architectures=tuple(target.architecture for target in targets_of(arch)) if arch else (),
+        targets=targets,
+        candidates=tuple(TARGETS.values()),
         settings=Settings(max_package_size=max_size),
         matrix=matrix,
         trust_plugin=trust_plugin,
@@ -100,6 +114,13 @@ def command(
         if results[-1].exit_code == Exit.DONE and not as_json:
             click.echo(package)
     return _end(results, as_json=as_json, reports=reports)
+
+
+def _choose_targets(arch: str | None, file: Path | None) -> tuple[Target, ...]:
+    """Return what was asked for; nothing leaves the choice to the package. Raises `DifyoffError`."""
+    if file is not None:
+        return (read_target(file).target,)
+    return targets_of(arch) if arch else ()
 
 
 def _end(results: Sequence[VerifyResult], *, as_json: bool, reports: tuple[Path, ...]) -> int:

@@ -6,20 +6,17 @@ resolver: of several versions the newest that every requirement met so far allow
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any
 
-from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.tags import Tag
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from ...difypkg.target import Target
+from ...difypkg.diagnosis import Diagnosis
 from ..contents.wheels import BundledWheel, Wheelhouse
-from .gaps import Gap
-
-_NO_EXTRA: Final = frozenset({""})
+from ..contents.world import NO_EXTRA, World, explain_refused_tags
+from ..finding import NOTHING, Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,27 +85,6 @@ def _by_name(lines: object) -> dict[NormalizedName, tuple[Requirement, ...]]:
     return grouped
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """Where an install would happen: its markers and, where it is to happen, the `target` whose tags count."""
-
-    environment: Mapping[str, str]
-    target: Target | None = None
-
-    def applies(self, marker: Marker | None, extras: Iterable[str] = _NO_EXTRA) -> bool:
-        """Say whether a marker is true here, for one of the extras."""
-        return marker is None or any(marker.evaluate({**self.environment, "extra": extra}) for extra in extras)
-
-    def within(self, markers: Sequence[Marker]) -> bool:
-        """Say whether one of the markers is true here; none at all confines nothing."""
-        return not markers or any(map(self.applies, markers))
-
-
-def world_of(target: Target) -> World:
-    """Return the world of a target."""
-    return World(environment=cast("Mapping[str, str]", target.environment), target=target)
-
-
 @dataclass(slots=True)
 class _Node:
     """What is known of one distribution so far: `needs` are (who asks, for what)."""
@@ -121,10 +97,10 @@ class _Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closure:
-    """What an install takes: a wheel for each name, and the `gaps` in it."""
+    """What an install takes: a wheel for each name, and what is `missing` from it, which bites no branch as yet."""
 
     picked: Mapping[NormalizedName, BundledWheel]
-    gaps: tuple[Gap, ...]
+    missing: tuple[Finding, ...]
 
 
 def walk(project: Project, house: Wheelhouse, world: World, rules: Rules) -> Closure:
@@ -140,14 +116,14 @@ class _Walk:
         self._rules = rules
         self._nodes: dict[NormalizedName, _Node] = {}
         self._pending: list[NormalizedName] = []
-        self._gaps: dict[tuple[str, str], Gap] = {}
+        self._missing: dict[tuple[str, str], Finding] = {}
 
     def run(self) -> Closure:
-        self._require("the plugin", self._project.requires, _NO_EXTRA)
+        self._require("the plugin", self._project.requires, NO_EXTRA)
         while self._pending:
             self._visit(self._pending.pop(0))
         picked = {name: node.picked for name, node in self._nodes.items() if node.picked is not None}
-        return Closure(picked=picked, gaps=tuple(self._gaps.values()))
+        return Closure(picked=picked, missing=tuple(self._missing.values()))
 
     def _require(self, who: str, requirements: Sequence[Requirement], extras: Iterable[str]) -> None:
         for written in requirements:
@@ -175,7 +151,7 @@ class _Walk:
             if node.walked != wanted:
                 node.walked = wanted
                 for extra in sorted(wanted):
-                    self._require("the plugin", self._project.extras.get(NormalizedName(extra), ()), _NO_EXTRA)
+                    self._require("the plugin", self._project.extras.get(NormalizedName(extra), ()), NO_EXTRA)
             return
         wheel = self._pick(name, node)
         extras = frozenset(node.extras)
@@ -183,24 +159,24 @@ class _Walk:
             return
         node.picked, node.walked = wheel, extras
         requires = self._rules.metadata.get(name, wheel.requires)
-        self._require(f"{wheel.name} {wheel.version}", requires, extras or _NO_EXTRA)
+        self._require(f"{wheel.name} {wheel.version}", requires, extras or NO_EXTRA)
 
     def _pick(self, name: NormalizedName, node: _Node) -> BundledWheel | None:
         who, last = node.needs[-1]
         asked = f"{last.name}{last.specifier}"
         url = next((need for need in node.needs if need[1].url is not None), None)
         if url is not None:
-            self._gap("direct-reference", name, f"{url[0]} wants {name} from {url[1].url}")
+            self._miss("direct-reference", name, f"{url[0]} wants {name} from {url[1].url}")
             return None
         bundled = self._house.of(name)
         if not bundled and name in self._house.damaged:
-            return None  # told elsewhere
+            return None  # a finding of its own
         if not bundled:
             sdist = self._house.sdists.get(name)
             if sdist is not None:
-                self._gap("source-build-needed", name, f"{name}: {sdist}, wanted by {who}")
+                self._miss("source-build-needed", name, f"{name}: {sdist}, wanted by {who}")
             else:
-                self._gap("missing-wheel", name, f"{asked}, wanted by {who}")
+                self._miss("missing-wheel", name, f"{asked}, wanted by {who}")
             return None
         allowed = [wheel for wheel in bundled if self._is_allowed(name, node, wheel.version)]
         if not allowed:
@@ -208,19 +184,19 @@ class _Walk:
             wanted = "; ".join(
                 dict.fromkeys(f"{asker} wants {need.name}{need.specifier}" for asker, need in node.needs)
             )
-            self._gap("missing-wheel", name, f"{name}: {versions} is there; {wanted}")
+            self._miss("missing-wheel", name, f"{name}: {versions} is there; {wanted}")
             return None
         target = self._world.target
         fitting = [wheel for wheel in allowed if target is None or wheel.fits(target)]
         if target is not None and not fitting:
             tags = frozenset().union(*(wheel.tags for wheel in allowed))
             there = ", ".join(wheel.path for wheel in allowed)
-            self._gap(tag_fault(tags, target), name, f"for {target.architecture}: {there}")
+            self._miss(explain_refused_tags(tags, target), name, f"for {target.architecture}: {there}")
             return None
         wheel = max(fitting, key=lambda wheel: wheel.version)
         python = wheel.requires_python
         if target is not None and python is not None and not python.contains(target.python, prereleases=True):
-            self._gap("python-version-mismatch", name, f"{wheel.filename} needs Python {python}")
+            self._miss("python-version-mismatch", name, f"{wheel.filename} needs Python {python}, not {target.python}")
         return wheel
 
     def _is_allowed(self, name: NormalizedName, node: _Node, version: Version) -> bool:
@@ -232,11 +208,6 @@ class _Walk:
         specifiers: Iterable[SpecifierSet] = (*(need.specifier for _, need in node.needs), *constraints)
         return all(specifier.contains(version, prereleases=True) for specifier in specifiers)
 
-    def _gap(self, slug: str, name: NormalizedName, detail: str) -> None:
-        self._gaps.setdefault((slug, name), Gap(slug=slug, subject=name, detail=detail))
-
-
-def tag_fault(tags: Iterable[Tag], target: Target) -> str:
-    """Say why the target takes none of these tags: `wrong-python-tag`, or `wrong-platform` if only that is wrong."""
-    fits = {(tag.interpreter, tag.abi) for tag in target.tags}
-    return "wrong-platform" if any((tag.interpreter, tag.abi) in fits for tag in tags) else "wrong-python-tag"
+    def _miss(self, slug: str, name: NormalizedName, detail: str) -> None:
+        finding = Finding(diagnosis=Diagnosis(slug=slug, message=detail), bites=NOTHING, subject=name)
+        self._missing.setdefault((slug, name), finding)

@@ -1,53 +1,57 @@
 """Whether every branch finds what to install from, and in the package all that it then wants."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from packaging.tags import Tag
 
 from ...difypkg.dependencies import offline_marks
 from ...difypkg.diagnosis import REBUILD, Diagnosis
 from ...difypkg.names import LOCK, PYPROJECT, REQUIREMENTS
-from ..contents.lock import installed, lock_gaps
-from ..contents.wheels import Wheelhouse
-from .closure import Closure, Project, parse, read_project, read_rules, walk, world_of
-from .faults import FROZEN, NOTHING, RESOLVING, SYNC, Branches, Fault
-from .faults import REQUIREMENTS as REQUIREMENTS_BRANCH
-from .gaps import Gap, faults_of
-from .package import Package
-from .settings import folder
-from .universal import is_confined_alike, resolved_worlds, universal_gaps
+from ...difypkg.target import Target
+from ..contents.lock import LockedPackage, find_installed
+from ..contents.settings import find_folder
+from ..contents.wheels import Wheelhouse, accepted_tags
+from ..contents.world import World, explain_refused_tags, world_of
+from ..finding import FROZEN, NOTHING, RESOLVING, SYNC, Finding
+from ..finding import REQUIREMENTS as REQUIREMENTS_BRANCH
+from ..package import Package
+from .closure import Closure, Project, parse, read_project, read_rules, walk
+from .universal import find_universal, is_confined_alike, list_resolved_worlds
+from .wording import merge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installs:
-    """What each dependency file takes of the wheels, by architecture; empty where the file does not count."""
+    """What each dependency file takes of the wheels, by target; empty where the file does not count."""
 
-    requirements: Mapping[str, Closure]
-    pyproject: Mapping[str, Closure]
+    requirements: Mapping[Target, Closure]
+    pyproject: Mapping[Target, Closure]
 
 
-def original_faults(package: Package) -> Iterator[Fault]:
+def find_original(package: Package) -> Iterator[Finding]:
     """Yield that this is no offline package at all (`original-package`)."""
     if any(path.endswith(".whl") for path in package.digests) or offline_marks(package.dependencies, package.digests):
         return
     remote = [file.where for file in package.lock.files if file.path is None] if package.lock else []
     context = [f"{LOCK} names {len(remote)} files on the network, {remote[0]} the first"] if remote else []
-    yield Fault(
+    yield Finding(
         diagnosis=Diagnosis(
             slug="original-package",
-            message="this is an original package, not an offline one: it holds no wheels",
+            message="this is an original package, not an offline one: it has no wheels",
             context=tuple(context),
             note="The daemon would fetch every dependency from a package index.",
-            hint=f"make it offline where there is a network: `difyoff build {package.archive.file.name}`",
+            hint=f"Make it offline where there is a network: `difyoff build {package.path.name}`",
         )
     )
 
 
-def file_faults(package: Package) -> Iterator[Fault]:
+def find_missing_files(package: Package) -> Iterator[Finding]:
     """Yield the branches that find nothing to install from, or nothing in it."""
     present = package.dependencies.present
     if REQUIREMENTS not in present:
         none = PYPROJECT not in present
-        yield Fault(
+        yield Finding(
             diagnosis=Diagnosis(
                 slug="no-dependency-file",
                 message=f"the package has neither {PYPROJECT} nor {REQUIREMENTS}"
@@ -59,7 +63,7 @@ def file_faults(package: Package) -> Iterator[Fault]:
             bites=frozenset({None}),
         )
     if PYPROJECT in present and package.dependencies.pyproject is not None and package.dependencies.project is None:
-        yield Fault(
+        yield Finding(
             diagnosis=Diagnosis(
                 slug="nothing-installed",
                 message=f"{PYPROJECT} has no [project] table, so there is nothing to install",
@@ -70,86 +74,111 @@ def file_faults(package: Package) -> Iterator[Fault]:
         )
 
 
-def closures(package: Package) -> Installs:
+def walk_all(package: Package) -> Installs:
     """Walk from each dependency file through the wheels that its installer sees."""
     rules = read_rules(package.settings.project)
-    requirements: dict[str, Closure] = {}
-    pyproject: dict[str, Closure] = {}
+    requirements: dict[Target, Closure] = {}
+    pyproject: dict[Target, Closure] = {}
     for target in package.targets:
         world = world_of(target)
         if package.requirements is not None:
             start = Project(name=None, requires=package.requirements.requires)
-            requirements[target.architecture] = walk(
-                start, _house(package, package.requirements.find_links), world, rules
-            )
+            requirements[target] = walk(start, _house(package, package.requirements.find_links), world, rules)
         if package.dependencies.project is not None:
             project = read_project(package.dependencies.project)
-            pyproject[target.architecture] = walk(project, _house(package, ()), world, rules)
+            pyproject[target] = walk(project, _house(package, ()), world, rules)
     return Installs(requirements=requirements, pyproject=pyproject)
 
 
 def _house(package: Package, links: Sequence[str]) -> Wheelhouse:
-    folders = {place for link in (*links, *package.settings.find_links) if (place := folder(link)) is not None}
+    folders = {place for link in (*links, *package.settings.find_links) if (place := find_folder(link)) is not None}
     return package.house.within(folders)
 
 
-def closure_faults(package: Package, installs: Installs) -> Iterator[Fault]:
+def find_incomplete(package: Package, installs: Installs) -> Iterator[Finding]:
     """Yield what an install would miss, on whatever branch, and what uv would ask for besides."""
-    found: list[tuple[Gap, Branches]] = []
+    found: list[Finding] = []
     for closure in installs.requirements.values():
-        found += [(gap, REQUIREMENTS_BRANCH) for gap in closure.gaps]
+        found += [replace(each, bites=REQUIREMENTS_BRANCH) for each in closure.missing]
     for closure in installs.pyproject.values():
-        found += [(gap, RESOLVING) for gap in closure.gaps]
+        found += [replace(each, bites=RESOLVING) for each in closure.missing]
     if package.dependencies.project is not None:
-        found += _lock_gaps(package, installs)
-        found += [(gap, RESOLVING) for gap in _besides(package, installs)]
-    yield from faults_of(found)
+        found += _find_missing_locked(package, installs)
+        found += [replace(each, bites=RESOLVING) for each in _find_besides(package, installs)]
+    yield from merge(found)
 
 
-def _lock_gaps(package: Package, installs: Installs) -> Iterator[tuple[Gap, Branches]]:
+def _find_missing_locked(package: Package, installs: Installs) -> Iterator[Finding]:
     if package.lock is None:
         return
     reached: set[str] = set()
     for target in package.targets:
         world = world_of(target)
-        if not world.within(package.lock.markers):
-            continue  # told elsewhere
-        taken = installed(package.lock, world)
+        if not world.is_within(package.lock.markers):
+            continue  # a finding of its own
+        taken = find_installed(package.lock, world)
         names = {each.name for each in taken}
         reached |= names
         # Where the lock is as it should be, an install that may resolve takes the same files.
-        for gap in lock_gaps(taken, package.digests, world):
-            yield gap, FROZEN if gap.slug == "lock-pins-remote-urls" else SYNC
-        for name, wheel in installs.pyproject[target.architecture].picked.items():
+        for each in find_unlocked(taken, package.digests, world):
+            yield replace(each, bites=FROZEN if each.slug == "lock-pins-remote-urls" else SYNC)
+        for name, wheel in installs.pyproject[target].picked.items():
             if name not in names:
                 detail = f"{name} {wheel.version} is in the package and not in the lock"
-                yield Gap(slug="lock-outdated", subject=name, detail=detail), FROZEN
-    for each in package.lock.packages:
-        remote = next((file.where for file in each.wheels if file.path is None), None)
-        if remote is not None and each.name not in reached:
-            yield (
-                Gap(slug="lock-pins-remote-urls", subject=each.name, detail=f"{remote}, which no target installs"),
-                NOTHING,
-            )
+                yield replace(_finding("lock-outdated", name, detail), bites=FROZEN)
+    for package_ in package.lock.packages:
+        remote = next((file.where for file in package_.wheels if file.path is None), None)
+        if remote is not None and package_.name not in reached:
+            yield _finding("lock-pins-remote-urls", package_.name, f"{remote}, which no target installs")
 
 
-def _besides(package: Package, installs: Installs) -> Iterator[Gap]:
-    """Yield what uv wants when it resolves, though no daemon installs it: groups, extras, other platforms."""
+def find_unlocked(packages: Iterable[LockedPackage], paths: Mapping[str, str], world: World) -> Iterator[Finding]:
+    """Yield what a frozen install of these would miss; `paths` are the files of the package."""
+    assert world.target is not None
+    accepted = accepted_tags(world.target)
+    for package in packages:
+        fitting = [file for file in package.wheels if not file.tags.isdisjoint(accepted)]
+        if fitting:
+            if any(file.path in paths for file in fitting):
+                continue
+            file = fitting[0]
+            if file.path is None:
+                yield _finding("lock-pins-remote-urls", package.name, file.where)
+            else:
+                yield _finding("missing-wheel", package.name, f"uv.lock names {file.path}")
+        elif package.wheels:
+            tags = frozenset[Tag]().union(*(file.tags for file in package.wheels))
+            there = ", ".join(file.filename for file in package.wheels[:4])
+            slug = explain_refused_tags(tags, world.target)
+            yield _finding(slug, package.name, f"for {world.target.architecture}: uv.lock names {there}")
+        elif package.sdist is not None:
+            slug = "lock-pins-remote-urls" if package.sdist.path is None else "source-build-needed"
+            yield _finding(slug, package.name, f"{package.name}: {package.sdist.where}")
+        elif package.remote is not None:
+            yield _finding("direct-reference", package.name, f"uv.lock takes it from {package.remote}")
+
+
+def _finding(slug: str, subject: str, detail: str) -> Finding:
+    return Finding(diagnosis=Diagnosis(slug=slug, message=detail), bites=NOTHING, subject=subject)
+
+
+def _find_besides(package: Package, installs: Installs) -> Iterator[Finding]:
+    """Yield what uv asks for when it resolves, though no daemon installs it: groups, extras, other platforms."""
     project = package.dependencies.project
     assert project is not None
     own = read_project(project)
     house = _house(package, ())
     rules = read_rules(package.settings.project)
     world = world_of(package.targets[0])
-    known = {gap.subject for closure in installs.pyproject.values() for gap in closure.gaps}
+    known = {each.subject for closure in installs.pyproject.values() for each in closure.missing}
     for what, group in _groups(package, own):
-        for gap in walk(group, house, world, rules).gaps:
-            if gap.subject not in known:
-                yield Gap(slug="dev-group-unavailable", subject=gap.subject, detail=f"{what}: {gap.detail}")
-    python, environments = project.get("requires-python"), package.settings.environments
+        for each in walk(group, house, world, rules).missing:
+            if each.subject not in known:
+                yield _finding("dev-group-unavailable", each.subject, f"{what}: {each.diagnosis.message}")
+    python, environments = package.requires_python, package.settings.environments
     if package.lock is None or not is_confined_alike(package.lock, python, environments):
-        worlds = resolved_worlds(python, environments)
-        yield from universal_gaps(own, house, rules, worlds, installs.pyproject)
+        worlds = list_resolved_worlds(python, environments)
+        yield from find_universal(own, house, rules, worlds, installs.pyproject)
 
 
 def _groups(package: Package, own: Project) -> Iterator[tuple[str, Project]]:

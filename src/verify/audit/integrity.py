@@ -9,54 +9,52 @@ from ...difypkg.diagnosis import Diagnosis
 from ...difypkg.names import LOCK, REQUIREMENTS
 from ...difypkg.record import RECORD
 from ...difypkg.signature import VERIFICATION
+from ...difypkg.target import Target
+from ..finding import EVERY, SYNC, Branches, Finding
+from ..finding import REQUIREMENTS as REQUIREMENTS_BRANCH
+from ..package import Package
 from .closure import Closure
-from .faults import EVERY, SYNC, Branches, Fault
-from .faults import REQUIREMENTS as REQUIREMENTS_BRANCH
-from .gaps import Gap, faults_of
-from .package import Package
+from .wording import merge
 
 _SHOWN: Final = 12
 
 
-def hash_faults(package: Package, closures: Mapping[str, Closure]) -> Iterator[Fault]:
+def find_changed_wheels(package: Package, closures: Mapping[Target, Closure]) -> Iterator[Finding]:
     """Yield the wheels that are not those whose hash is written down (`tampered-wheel`).
 
-    `closures` are what requirements.txt takes, by architecture.
+    `closures` are what requirements.txt takes, by target.
     """
-    yield from faults_of(
-        [*_against_lock(package), *_against_requirements(package, closures), *_against_record(package)]
-    )
+    yield from merge([*_against_lock(package), *_against_requirements(package, closures), *_against_record(package)])
 
 
-def _against_lock(package: Package) -> Iterator[tuple[Gap, Branches]]:
+def _against_lock(package: Package) -> Iterator[Finding]:
     for file in package.lock.files if package.lock else ():
         there = package.digests.get(file.path or "")
         if there is not None and file.sha256 is not None and there != file.sha256:
-            yield _tampered(file.path or "", LOCK, file.sha256, there), SYNC
+            yield _tampered(file.path or "", LOCK, file.sha256, there, bites=SYNC)
 
 
-def _against_requirements(package: Package, closures: Mapping[str, Closure]) -> Iterator[tuple[Gap, Branches]]:
+def _against_requirements(package: Package, closures: Mapping[Target, Closure]) -> Iterator[Finding]:
     for closure in closures.values():
         for name, wheel in closure.picked.items():
             allowed = package.requirements.hashes.get(name) if package.requirements else None
             if allowed is not None and wheel.sha256 not in allowed:
-                yield _tampered(wheel.path, REQUIREMENTS, min(allowed), wheel.sha256), REQUIREMENTS_BRANCH
+                yield _tampered(wheel.path, REQUIREMENTS, min(allowed), wheel.sha256, bites=REQUIREMENTS_BRANCH)
 
 
-def _against_record(package: Package) -> Iterator[tuple[Gap, Branches]]:
+def _against_record(package: Package) -> Iterator[Finding]:
     for file in package.record.files if package.record else ():
         there = package.digests.get(file.path)
         if file.path.endswith(".whl") and there is not None and there != file.sha256:
-            yield _tampered(file.path, RECORD, file.sha256, there), EVERY
+            yield _tampered(file.path, RECORD, file.sha256, there, bites=EVERY)
 
 
-def _tampered(path: str, file: str, expected: str, there: str) -> Gap:
-    return Gap(
-        slug="tampered-wheel", subject=path, detail=f"{path}: {file} says sha256 {expected}, the file has {there}"
-    )
+def _tampered(path: str, file: str, expected: str, there: str, *, bites: Branches) -> Finding:
+    message = f"{path}: {file} says sha256 {expected}, the file has {there}"
+    return Finding(diagnosis=Diagnosis(slug="tampered-wheel", message=message), bites=bites, subject=path)
 
 
-def unhashed(package: Package) -> tuple[str, ...]:
+def list_unhashed(package: Package) -> tuple[str, ...]:
     """Return what is asked for without a hash, a line each: a changed wheel would go unnoticed."""
     files = package.lock.files if package.lock else ()
     lines = [f"{LOCK}: {file.path}" for file in files if file.path is not None and file.sha256 is None]
@@ -66,10 +64,10 @@ def unhashed(package: Package) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def record_faults(package: Package) -> Iterator[Fault]:
+def find_changed_files(package: Package) -> Iterator[Finding]:
     """Yield what was changed, added or removed since difyoff made the package (`package-altered`).
 
-    Wheels that were changed are told as such, and what signing adds is no change.
+    Wheels that were changed are found by `find_changed_wheels`; what signing adds is not a change.
     """
     if package.record is None:
         return
@@ -83,13 +81,13 @@ def record_faults(package: Package) -> Iterator[Fault]:
         and not (path in recorded and path.endswith(".whl"))
     ]
     if lines:
-        yield Fault(
+        yield Finding(
             diagnosis=Diagnosis(
                 slug="package-altered",
                 message=f"the package is not as difyoff made it: {lines[0]}"
                 + (f", and {len(lines) - 1} more" if len(lines) > 1 else ""),
                 context=tuple(lines[:_SHOWN]),
                 note="The daemon would not notice.",
-                hint="change the original plugin and build it again with `difyoff build`; if nobody did, find out who",
+                hint="Change the original plugin and build it again with `difyoff build`; if nobody did, find out who.",
             )
         )

@@ -5,11 +5,13 @@ from typing import Final
 
 from packaging.markers import Marker
 
-from ...difypkg.target import admits
+from ...difypkg.diagnosis import Diagnosis
+from ...difypkg.target import Target, admits
 from ..contents.lock import Lock
 from ..contents.wheels import Wheelhouse
-from .closure import Closure, Project, Rules, World, walk
-from .gaps import Gap
+from ..contents.world import World
+from ..finding import NOTHING, Finding
+from .closure import Closure, Project, Rules, walk
 
 _PLATFORMS: Final = (
     ("linux", "Linux", "posix", "x86_64"),
@@ -21,21 +23,21 @@ _PYTHONS: Final = ("3.9.0", "3.10.0", "3.11.0", "3.12.0", "3.12.3", "3.12.99", "
 _IMPLEMENTATIONS: Final = (("cpython", "CPython"), ("pypy", "PyPy"))
 
 
-def resolved_worlds(requires_python: str | None, environments: Sequence[Marker]) -> Iterator[World]:
+def list_resolved_worlds(requires_python: str | None, environments: Sequence[Marker]) -> Iterator[World]:
     """Yield a sample of the worlds that uv resolves for: platforms, Pythons and implementations in use.
 
     `environments` confine them; none of them is no confinement.
     """
     for world in _sample():
         python = world.environment["python_full_version"]
-        if (requires_python is None or admits(requires_python, python)) and world.within(environments):
+        if (requires_python is None or admits(requires_python, python)) and world.is_within(environments):
             yield world
 
 
 def is_confined_alike(lock: Lock, requires_python: str | None, environments: Sequence[Marker]) -> bool:
     """Say whether a lock was made for the very environments; uv resolves anew where it was not."""
-    worlds = resolved_worlds(requires_python, ())
-    return all(world.within(lock.markers) == world.within(environments) for world in worlds)
+    worlds = list_resolved_worlds(requires_python, ())
+    return all(world.is_within(lock.markers) == world.is_within(environments) for world in worlds)
 
 
 def _sample() -> Iterator[World]:
@@ -59,19 +61,21 @@ def _sample() -> Iterator[World]:
                 )
 
 
-def universal_gaps(
+def find_universal(
     project: Project,
     house: Wheelhouse,
     rules: Rules,
     worlds: Iterable[World],
-    closures: Mapping[str, Closure],
-) -> Iterator[Gap]:
+    closures: Mapping[Target, Closure],
+) -> Iterator[Finding]:
     """Yield what uv asks for although no target does (`universal-resolution`)."""
-    known = {gap.subject for closure in closures.values() for gap in closure.gaps}
+    known = {each.subject for closure in closures.values() for each in closure.missing}
     for world in worlds:
-        for gap in walk(project, house, world, rules).gaps:
-            if gap.subject not in known:
-                known.add(gap.subject)
+        for each in walk(project, house, world, rules).missing:
+            if each.subject not in known:
+                known.add(each.subject)
                 where = f"{world.environment['platform_python_implementation']} {world.environment['python_version']}"
                 on = f"{world.environment['platform_system']} {world.environment['platform_machine']}"
-                yield Gap(slug="universal-resolution", subject=gap.subject, detail=f"{gap.detail}, for {where} on {on}")
+                message = f"{each.diagnosis.message}, for {where} on {on}"
+                diagnosis = Diagnosis(slug="universal-resolution", message=message)
+                yield Finding(diagnosis=diagnosis, bites=NOTHING, subject=each.subject)

@@ -2,28 +2,29 @@
 
 import os
 import shutil
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from time import monotonic
 from typing import Final
 
 from ...difypkg.daemons import Layout, Step
 from ...difypkg.diagnosis import Diagnosis, DifyoffError
+from ...difypkg.target import DAEMON_PYTHON
 from ...sandbox.isolation import LADDER, Isolation, choose_isolation, obstacle, prove
 from ...sandbox.output import Running
 from ...sandbox.process import Command, Outcome, run, start
 from ...sandbox.proof import IsolationProof
-from ...uvrun.environment import IndexSettings
 from ...uvrun.interpreters import Python, find_python, install_python
 from ...uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
-from ..extract import ExtractedPackage, copy_to
 from ..look import State, look
+from ..options import FetchStarted, VerifyOptions, Workplace
+from ..package import Package
 from ..report import Check, IsolationRecord, ScenarioReport
-from ..scenario import Scenario
+from ..scenario import Scenario, plan_scenarios
 from ..steps import Machine, run_steps
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -33,24 +34,6 @@ _WAYS_ON: Final = (
     "verify in the daemon's own image (`--backend docker`), or run where one of these is allowed: root with"
     " CAP_SYS_ADMIN, user namespaces (`sysctl kernel.unprivileged_userns_clone=1`), or seccomp filters"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalOptions:
-    """What a local run needs: `scratch` is a folder to work in, `cache` difyoff's own.
-
-    `isolation` is None to take the strongest that holds. On an unprotected host `trust_plugin` starts plugins, and
-    without it a package is installed only where it is `vetted`: an sdist runs code as it is built.
-    """
-
-    scratch: Path
-    cache: Path
-    index: IndexSettings
-    isolation: Isolation | None = None
-    trust_plugin: bool = False
-    vetted: bool = False
-    on_fetch: Callable[[str], None] = lambda _: None
-    on_report: Callable[[ScenarioReport], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,96 +87,122 @@ class LocalSandbox:
         return {"XDG_CONFIG_DIRS": str(self.home / "etc"), "TMPDIR": str(self.home)}
 
 
-def verify_local(
-    package: ExtractedPackage, scenarios: Sequence[Scenario], options: LocalOptions
-) -> tuple[ScenarioReport, ...]:
-    """Run scenarios side by side, each on files of its own; return their reports in the same order.
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """Why no scenario can run on this machine."""
+
+    check: Check
+    record: IsolationRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What every scenario on this machine stands on, found out once.
+
+    `distrusted` is the reason for not starting plugins, None where they may be started.
+    """
+
+    isolation: Isolation
+    record: IsolationRecord
+    python: Python
+    distrusted: str | None
+
+
+class LocalBackend:
+    """Runs scenarios on this machine, each on files of its own."""
+
+    name: Final = "local"
+
+    def __init__(self, options: VerifyOptions, workplace: Workplace, ground: Ground | _Obstacle) -> None:
+        self.at_once = os.cpu_count() or 1
+        self._options = options
+        self._workplace = workplace
+        self._ground = ground
+        self._uvs: dict[str, tuple[Uv, tuple[Diagnosis, ...]]] = {}
+        self._fetching: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def plan(self, package: Package) -> tuple[Scenario, ...]:
+        """Return the scenarios: the releases that were asked for, or one for each way to install."""
+        return plan_scenarios(
+            package.digests,
+            backend=self.name,
+            targets=package.targets,
+            chosen=self._options.releases,
+            settings=self._options.settings,
+            matrix=self._options.matrix,
+        )
+
+    def run(self, package: Package, scenario: Scenario, stop: threading.Event) -> ScenarioReport:
+        """Run the steps of a scenario in a work folder of its own."""
+        ground = self._ground
+        if isinstance(ground, _Obstacle):
+            return replace(scenario.report(ground.check), isolation=ground.record)
+        uv, findings = self._provide_uv(scenario)
+        report = replace(scenario.report(), uv=uv.version, python=ground.python.version, isolation=ground.record)
+        work = Path(tempfile.mkdtemp(dir=self._workplace.scratch))
+        try:
+            sandbox = _make_sandbox(package, work, ground, uv, stop)
+            result = run_steps(sandbox, package, scenario, distrusted=ground.distrusted)
+        except DifyoffError as error:
+            check = Check(name="install", required=True, status="skipped", diagnosis=error.diagnosis)
+            return replace(report, checks=(check,), findings=findings)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        return replace(
+            report,
+            branch=result.branch,
+            command=result.command,
+            checks=(Check(name="isolation", status="passed", message="no network, proved"), *result.checks),
+            findings=(*findings, *result.findings),
+        )
+
+    def _provide_uv(self, scenario: Scenario) -> tuple[Uv, tuple[Diagnosis, ...]]:
+        """Return the scenario's own uv, or the installed one and the finding that it is another."""
+        wanted = scenario.uv or LOCK_UV
+        with self._fetching[wanted]:
+            if wanted not in self._uvs:
+                self._uvs[wanted] = _find_uv(wanted, self._options, self._workplace)
+            return self._uvs[wanted]
+
+
+def open_backend(options: VerifyOptions, workplace: Workplace) -> LocalBackend:
+    """Choose and prove an isolation, and find a CPython.
 
     Raises `DifyoffError` only for what is no scenario's fault (`python-not-found`).
     """
+    return LocalBackend(options, workplace, _prepare(options, workplace))
+
+
+def _prepare(options: VerifyOptions, workplace: Workplace) -> Ground | _Obstacle:
     isolation = options.isolation or choose_isolation()
     if isolation is None:
         reasons = tuple(f"{rung.name}: {obstacle(rung)}" for rung in LADDER)
-        check = Check(name="isolation", required=True, status="skipped", diagnosis=_unavailable(reasons))
-        return _all(scenarios, check, None, options)
+        return _Obstacle(Check(name="isolation", required=True, status="skipped", diagnosis=_unavailable(reasons)))
     proof = prove(isolation)
     record = _record(isolation, proof)
     if not proof.ok:
-        return _all(scenarios, Check(name="isolation", status="error", diagnosis=_not_isolated(proof)), record, options)
-    if above := _configuration_above(options.scratch, isolation):
-        check = Check(name="isolation", required=True, status="skipped", diagnosis=above)
-        return _all(scenarios, check, record, options)
-    if not (isolation.host_protected or options.vetted or options.trust_plugin):
-        check = Check(
-            name="install", required=True, status="skipped", message=f"{_UNPROTECTED}, and the audit refuses it"
-        )
-        return _all(scenarios, check, record, options)
-    python = _python(options)
-    stopped = threading.Event()
-    uvs: dict[str | None, tuple[Uv, tuple[Diagnosis, ...]]] = {}
-
-    def one(scenario: Scenario) -> ScenarioReport:
-        report = _one(package, scenario, options, isolation, record, python, uvs[scenario.uv], stopped)
-        options.on_report(report)
-        return report
-
-    workers = min(len(scenarios), os.cpu_count() or 1)
-    if workers == 1:  # in this thread, so that Ctrl-C reaches the child at once
-        uvs |= {each.uv: _uv(each.uv, options) for each in scenarios}
-        return tuple(map(one, scenarios))
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            versions = tuple({each.uv: None for each in scenarios})
-            uvs |= zip(versions, pool.map(lambda version: _uv(version, options), versions), strict=True)
-            return tuple(pool.map(one, scenarios))
-        except BaseException:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+        return _Obstacle(Check(name="isolation", status="error", diagnosis=_not_isolated(proof)), record)
+    if above := _find_configuration_above(workplace.scratch, isolation):
+        return _Obstacle(Check(name="isolation", required=True, status="skipped", diagnosis=above), record)
+    if not (isolation.host_protected or workplace.vetted or options.trust_plugin):
+        message = f"{_UNPROTECTED}, and the audit refuses it"
+        return _Obstacle(Check(name="install", required=True, status="skipped", message=message), record)
+    distrusted = None
+    if not (isolation.host_protected or options.trust_plugin):
+        distrusted = f"{_UNPROTECTED}; `--trust-plugin` starts it all the same"
+    return Ground(isolation=isolation, record=record, python=_find_python(options, workplace), distrusted=distrusted)
 
 
-def _one(
-    package: ExtractedPackage,
-    scenario: Scenario,
-    options: LocalOptions,
-    isolation: Isolation,
-    record: IsolationRecord,
-    python: Python,
-    provided: tuple[Uv, tuple[Diagnosis, ...]],
-    stopped: threading.Event,
-) -> ScenarioReport:
-    began = monotonic()
-    uv, findings = provided
-    report = replace(_empty(scenario), uv=uv.version, python=python.version, isolation=record)
-    work = options.scratch / f"{id(scenario):x}"
-    try:
-        sandbox = _sandbox(package, work, isolation, python, uv, stopped)
-        result = run_steps(sandbox, package, scenario, distrusted=_distrusted(isolation, options))
-    except DifyoffError as error:
-        check = Check(name="install", required=True, status="skipped", diagnosis=error.diagnosis)
-        return replace(report, checks=(check,), findings=findings, seconds=monotonic() - began)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return replace(
-        report,
-        branch=result.branch,
-        command=result.command,
-        checks=(Check(name="isolation", status="passed", message="no network, proved"), *result.checks),
-        findings=(*findings, *result.findings),
-        seconds=monotonic() - began,
-    )
-
-
-def _sandbox(
-    package: ExtractedPackage, work: Path, isolation: Isolation, python: Python, uv: Uv, stopped: threading.Event
-) -> LocalSandbox:
+def _make_sandbox(package: Package, work: Path, ground: Ground, uv: Uv, stop: threading.Event) -> LocalSandbox:
     working = work / "cwd"
     plugin = working / package.folder_name
     home = work / "home"
     home.mkdir(parents=True)
-    copy_to(package, plugin)
+    package.extract(plugin)
     # The file itself: inside, a link would stand as a file in a folder without its library.
+    python = ground.python
     interpreter = python.path.resolve()
+    assert package.manifest is not None
     return LocalSandbox(
         work=work,
         layout=Layout(
@@ -205,26 +214,25 @@ def _sandbox(
         ),
         home=home,
         machine=Machine(architecture=python.machine, python=python.version, glibc=python.glibc),
-        isolation=isolation,
+        isolation=ground.isolation,
         readable=(uv.path, interpreter.parents[1]),
-        stopped=stopped,
+        stopped=stop,
     )
 
 
-def _python(options: LocalOptions) -> Python:
-    """Find CPython 3.12 on this machine, or let uv install one. Raises `DifyoffError` (`python-not-found`)."""
-    if python := find_python((3, 12)):
+def _find_python(options: VerifyOptions, workplace: Workplace) -> Python:
+    """Find the daemon's CPython on this machine, or let uv install one. Raises `DifyoffError` (`python-not-found`)."""
+    if python := find_python(DAEMON_PYTHON):
         return python
-    uv = provide_uv(LOCK_UV, cache=options.cache, settings=options.index, on_fetch=options.on_fetch)
-    home = options.scratch / "python"
-    return install_python((3, 12), uv=uv, settings=options.index, home=home, cache=options.cache / "uv-cache")
+    uv = provide_uv(LOCK_UV, cache=options.cache, settings=options.index, on_fetch=_fetch_listener(workplace))
+    home = workplace.scratch / "python"
+    return install_python(DAEMON_PYTHON, uv=uv, settings=options.index, home=home, cache=options.cache / "uv-cache")
 
 
-def _uv(version: str | None, options: LocalOptions) -> tuple[Uv, tuple[Diagnosis, ...]]:
-    """Return the release's own uv, or the installed one and the finding that it is another."""
-    wanted = version or LOCK_UV
+def _find_uv(wanted: str, options: VerifyOptions, workplace: Workplace) -> tuple[Uv, tuple[Diagnosis, ...]]:
     try:
-        return provide_uv(wanted, cache=options.cache, settings=options.index, on_fetch=options.on_fetch), ()
+        on_fetch = _fetch_listener(workplace)
+        return provide_uv(wanted, cache=options.cache, settings=options.index, on_fetch=on_fetch), ()
     except DifyoffError as error:
         installed = installed_uv()
         if installed is None:
@@ -238,13 +246,11 @@ def _uv(version: str | None, options: LocalOptions) -> tuple[Uv, tuple[Diagnosis
         return installed, (finding,)
 
 
-def _distrusted(isolation: Isolation, options: LocalOptions) -> str | None:
-    if isolation.host_protected or options.trust_plugin:
-        return None
-    return f"{_UNPROTECTED}; `--trust-plugin` starts it all the same"
+def _fetch_listener(workplace: Workplace) -> Callable[[str], None]:
+    return lambda version: workplace.listen(FetchStarted(what=f"uv {version}"))
 
 
-def _configuration_above(folder: Path, isolation: Isolation) -> Diagnosis | None:
+def _find_configuration_above(folder: Path, isolation: Isolation) -> Diagnosis | None:
     """Find what uv would read or stop at above the work folder, where the isolation does not hide it."""
     if isolation.name != "seccomp":
         return None
@@ -254,7 +260,7 @@ def _configuration_above(folder: Path, isolation: Isolation) -> Diagnosis | None
                 return Diagnosis(
                     slug="configuration-above",
                     message=f"uv would see {parent / name}, which no daemon has",
-                    hint="put the cache elsewhere: `--cache-dir`, on a path with no such file above it",
+                    hint="Move the cache with `--cache-dir` to a path with no such file above it.",
                 )
     return None
 
@@ -279,22 +285,4 @@ def _unavailable(reasons: tuple[str, ...]) -> Diagnosis:
         message="this machine refuses every way of cutting the network off, so nothing was run",
         context=reasons,
         hint=_WAYS_ON,
-    )
-
-
-def _all(
-    scenarios: Sequence[Scenario], check: Check, isolation: IsolationRecord | None, options: LocalOptions
-) -> tuple[ScenarioReport, ...]:
-    reports = tuple(replace(_empty(scenario), isolation=isolation, checks=(check,)) for scenario in scenarios)
-    for report in reports:
-        options.on_report(report)
-    return reports
-
-
-def _empty(scenario: Scenario) -> ScenarioReport:
-    return ScenarioReport(
-        backend="local",
-        daemon=str(scenario.release),
-        architecture=scenario.architecture,
-        settings=scenario.settings_in_words,
     )

@@ -1,7 +1,7 @@
 """`uv.lock` as a frozen install follows it: what it installs on a target, from which files, by which hashes."""
 
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,9 +9,7 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 
-from ..audit.closure import World, tag_fault
-from ..audit.gaps import Gap
-from .wheels import accepted_tags
+from .world import World
 
 _REMOTE: Final = ("http://", "https://", "git+", "ssh://")
 
@@ -24,6 +22,14 @@ class LockedFile:
     path: str | None
     sha256: str | None
     where: str
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        """The tags in a wheel's name; none where it is not the name of a wheel."""
+        try:
+            return parse_wheel_filename(self.filename)[3]
+        except InvalidWheelFilename:
+            return frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,11 @@ class Lock:
     def project(self) -> LockedPackage | None:
         """The plugin's own entry."""
         return next((package for package in self.packages if package.is_project), None)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it names a file on a network: an unfrozen install has to resolve anew then, and may."""
+        return any(file.path is None for file in self.files)
 
     @property
     def files(self) -> tuple[LockedFile, ...]:
@@ -100,7 +111,7 @@ def _file(entry: Mapping[str, str], folder: str | None) -> LockedFile:
     )
 
 
-def installed(lock: Lock, world: World) -> tuple[LockedPackage, ...]:
+def find_installed(lock: Lock, world: World) -> tuple[LockedPackage, ...]:
     """Return what a frozen install without groups takes here, the plugin's own entry left out."""
     by_name: dict[str, list[LockedPackage]] = {}
     for package in lock.packages:
@@ -128,39 +139,3 @@ def _holds(marker: str | None, world: World) -> bool:
         return marker is None or world.applies(Marker(marker))
     except InvalidMarker:
         return True
-
-
-def lock_gaps(packages: Sequence[LockedPackage], paths: Mapping[str, Any], world: World) -> Iterator[Gap]:
-    """Yield what a frozen install of these would miss; `paths` are the files of the package."""
-    assert world.target is not None
-    accepted = accepted_tags(world.target)
-    for package in packages:
-        fitting = [file for file in package.wheels if not _tags(file).isdisjoint(accepted)]
-        if fitting:
-            if any(file.path in paths for file in fitting):
-                continue
-            file = fitting[0]
-            if file.path is None:
-                yield Gap(slug="lock-pins-remote-urls", subject=package.name, detail=file.where)
-            else:
-                yield Gap(slug="missing-wheel", subject=package.name, detail=f"uv.lock names {file.path}")
-        elif package.wheels:
-            tags = frozenset[Tag]().union(*map(_tags, package.wheels))
-            there = ", ".join(file.filename for file in package.wheels[:4])
-            yield Gap(
-                slug=tag_fault(tags, world.target),
-                subject=package.name,
-                detail=f"for {world.target.architecture}: uv.lock names {there}",
-            )
-        elif package.sdist is not None:
-            slug = "lock-pins-remote-urls" if package.sdist.path is None else "source-build-needed"
-            yield Gap(slug=slug, subject=package.name, detail=f"{package.name}: {package.sdist.where}")
-        elif package.remote is not None:
-            yield Gap(slug="direct-reference", subject=package.name, detail=f"uv.lock takes it from {package.remote}")
-
-
-def _tags(file: LockedFile) -> frozenset[Tag]:
-    try:
-        return parse_wheel_filename(file.filename)[3]
-    except InvalidWheelFilename:
-        return frozenset()

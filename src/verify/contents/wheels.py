@@ -1,16 +1,17 @@
 """The wheels of a package, read where they lie: names, tags, their own metadata, and what their libraries need."""
 
 import errno
+import re
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from email.parser import HeaderParser
 from functools import cache
 from typing import Final
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.metadata import InvalidMetadata, Metadata
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import (
     InvalidSdistFilename,
@@ -20,13 +21,13 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from ...difypkg.archive import Archive, Member
 from ...difypkg.diagnosis import REBUILD, Diagnosis
-from ...difypkg.target import ARCHITECTURES, TARGETS, Architecture, Target
-from ..audit.faults import Fault
-from .elf import MACHINES, NotElfError, SharedObject, read_elf
+from ...difypkg.target import Target
+from ..finding import Finding
+from .elf import NotElfError, SharedObject, read_elf
 from .members import seekable
 
 _READ_ERRORS: Final = (
@@ -39,6 +40,8 @@ _READ_ERRORS: Final = (
     KeyError,
 )
 _LARGEST_METADATA: Final = 16 * 1024 * 1024
+_ALIASES: Final = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
+_MANYLINUX: Final = re.compile(r"(?:manylinux_(\d+)_(\d+)|(manylinux1|manylinux2010|manylinux2014))_.+")
 
 
 @cache
@@ -71,6 +74,11 @@ class BundledWheel:
         """Whether it is for one machine only."""
         return all(tag.platform != "any" for tag in self.tags)
 
+    @property
+    def needed_glibc(self) -> tuple[int, int]:
+        """The least glibc that its tags name (PEP 600), (0, 0) where it needs none."""
+        return min((_glibc(tag.platform) for tag in self.tags), default=(0, 0))
+
     def fits(self, target: Target) -> bool:
         """Say whether an installer on the target takes it."""
         return not self.tags.isdisjoint(accepted_tags(target))
@@ -102,8 +110,8 @@ class _UnfitError(Exception):
     """The wheel is not what it should be; the text says why."""
 
 
-def read_wheelhouse(archive: Archive, digests: Mapping[str, bytes]) -> tuple[Wheelhouse, tuple[Fault, ...]]:
-    """Read every wheel of the package; those that cannot be read are faults (`damaged-wheel`)."""
+def read_wheelhouse(archive: Archive, digests: Mapping[str, bytes]) -> tuple[Wheelhouse, tuple[Finding, ...]]:
+    """Read every wheel of the package; those that cannot be read are a finding (`damaged-wheel`)."""
     wheels: list[BundledWheel] = []
     sdists: dict[NormalizedName, str] = {}
     damaged: dict[str, str] = {}
@@ -112,7 +120,7 @@ def read_wheelhouse(archive: Archive, digests: Mapping[str, bytes]) -> tuple[Whe
             try:
                 wheels.append(_read_wheel(archive, member, digests[member.path].hex()))
             except _UnfitError as error:
-                damaged[member.path] = f"{member.path} is no readable wheel: {error}"
+                damaged[member.path] = f"{member.path} is not a readable wheel: {error}"
         elif member.path.endswith((".tar.gz", ".zip")):
             try:
                 sdists[parse_sdist_filename(member.path.rpartition("/")[2])[0]] = member.path
@@ -123,8 +131,8 @@ def read_wheelhouse(archive: Archive, digests: Mapping[str, bytes]) -> tuple[Whe
     return house, tuple(_damaged(tuple(damaged.values()))) if damaged else ()
 
 
-def _damaged(lines: tuple[str, ...]) -> Iterator[Fault]:
-    yield Fault(
+def _damaged(lines: tuple[str, ...]) -> Iterator[Finding]:
+    yield Finding(
         diagnosis=Diagnosis(
             slug="damaged-wheel",
             message=lines[0] if len(lines) == 1 else f"{len(lines)} wheels cannot be read",
@@ -132,6 +140,13 @@ def _damaged(lines: tuple[str, ...]) -> Iterator[Fault]:
             hint=REBUILD,
         )
     )
+
+
+def _glibc(platform: str) -> tuple[int, int]:
+    match = _MANYLINUX.fullmatch(platform)
+    if match is None:
+        return (0, 0)
+    return _ALIASES[match[3]] if match[3] else (int(match[1]), int(match[2]))
 
 
 def _folder(path: str) -> str:
@@ -145,21 +160,19 @@ def _read_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel:
         raise _UnfitError(str(error)) from error
     try:
         with seekable(archive, member) as file, zipfile.ZipFile(file) as wheel:
-            headers = HeaderParser().parsestr(_metadata(wheel, name, version).decode("utf-8", "replace"))
+            metadata = Metadata.from_email(_read_metadata(wheel, name, version), validate=False)
             libraries = tuple(_libraries(wheel)) if any(tag.platform != "any" for tag in tags) else ()
     except _READ_ERRORS as error:
-        raise _UnfitError(f"no readable archive ({error})") from error
+        raise _UnfitError(f"it is not a readable archive ({error})") from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # that of a place before the file's beginning, which a damaged one may name
             raise
-        raise _UnfitError("no readable archive") from error
+        raise _UnfitError("it is not a readable archive") from error
     try:
-        if (canonicalize_name(headers["Name"]), Version(headers["Version"])) != (name, version):
-            raise _UnfitError(f"its metadata is that of {headers['Name']} {headers['Version']}")
-        python = headers["Requires-Python"]
-        requires = tuple(Requirement(line) for line in headers.get_all("Requires-Dist") or ())
-        requires_python = SpecifierSet(python) if python else None
-    except (InvalidVersion, InvalidRequirement, InvalidSpecifier, TypeError) as error:
+        if (canonicalize_name(metadata.name), metadata.version) != (name, version):
+            raise _UnfitError(f"its metadata is that of {metadata.name} {metadata.version}")
+        requires, requires_python = tuple(metadata.requires_dist or ()), metadata.requires_python
+    except (InvalidMetadata, TypeError) as error:
         raise _UnfitError(f"its metadata cannot be read ({error})") from error
     return BundledWheel(
         path=member.path,
@@ -174,7 +187,7 @@ def _read_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel:
     )
 
 
-def _metadata(wheel: zipfile.ZipFile, name: NormalizedName, version: Version) -> bytes:
+def _read_metadata(wheel: zipfile.ZipFile, name: NormalizedName, version: Version) -> bytes:
     found = [
         info
         for info in wheel.infolist()
@@ -183,7 +196,7 @@ def _metadata(wheel: zipfile.ZipFile, name: NormalizedName, version: Version) ->
     if len(found) != 1:
         raise _UnfitError(f"it holds {len(found)} METADATA files of {name} {version}, not one")
     if found[0].file_size > _LARGEST_METADATA:
-        raise _UnfitError("its METADATA is absurdly large")
+        raise _UnfitError(f"its METADATA is larger than {_LARGEST_METADATA >> 20} MiB")
     return wheel.read(found[0])
 
 
@@ -196,42 +209,3 @@ def _libraries(wheel: zipfile.ZipFile) -> Iterator[tuple[str, SharedObject]]:
                 yield info.filename, read_elf(stream)
             except NotElfError:
                 continue  # a linker script, an empty file: nothing that would be loaded, or not by us to judge
-
-
-def native_architectures(wheels: tuple[BundledWheel, ...]) -> tuple[Architecture, ...]:
-    """Return the architectures that most distributions have native wheels for; both where there are none such."""
-    counts = {
-        each: len({wheel.name for wheel in wheels if wheel.is_native and wheel.fits(TARGETS[each])})
-        for each in ARCHITECTURES
-    }
-    most = max(counts.values())
-    return tuple(each for each in ARCHITECTURES if counts[each] == most)
-
-
-def library_faults(wheels: tuple[BundledWheel, ...], targets: tuple[Target, ...]) -> Iterator[Fault]:
-    """Yield what the libraries of native wheels need and their targets have not (`wrong-platform`)."""
-    wrong = []
-    for wheel in wheels:
-        for target in targets:
-            if not (wheel.is_native and wheel.fits(target)):
-                continue
-            for path, library in wheel.libraries:
-                if library.machine in MACHINES.values() and library.machine != target.machine:
-                    wrong.append(f"{wheel.filename}: {path} is for {library.machine}, not {target.machine}")
-                elif library.machine == target.machine and library.glibc and library.glibc > target.glibc:
-                    wrong.append(f"{wheel.filename}: {path} needs glibc {_dotted(library.glibc)}")
-    if wrong:
-        glibc = _dotted(targets[0].glibc)
-        yield Fault(
-            diagnosis=Diagnosis(
-                slug="wrong-platform",
-                message=f"a library does not run on the daemon's machine, whatever its wheel's name says: {wrong[0]}",
-                context=tuple(wrong[:12]) if len(wrong) > 1 else (),
-                note="uv goes by the names and installs it; the plugin fails when it imports it.",
-                hint=f"build that wheel for glibc {glibc} or older on that machine, then `difyoff build` again",
-            )
-        )
-
-
-def _dotted(version: tuple[int, int]) -> str:
-    return ".".join(map(str, version))

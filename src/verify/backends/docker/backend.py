@@ -1,32 +1,29 @@
 """The rung `docker`: a release's steps, and where the image holds it the daemon's own code, in the daemon's image."""
 
 import json
-import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from time import monotonic
 from typing import Final
 
 from ....difypkg.daemonlog import diagnose_log
 from ....difypkg.daemons import Release, Settings, Step, release
 from ....difypkg.diagnosis import Diagnosis, DifyoffError
-from ....difypkg.target import TARGETS
 from ....sandbox.container import RUNG
 from ....sandbox.engine import REPOSITORY, DaemonImage, Pull, connect, find_image
-from ...extract import ExtractedPackage
+from ...options import VerifyOptions, Workplace
+from ...package import Package
 from ...report import Check, IsolationRecord, ScenarioReport
-from ...scenario import Scenario
+from ...scenario import Scenario, plan_scenarios
 from ...steps import run_steps
 from .probe import ImageFacts
 from .sandbox import DaemonSandbox
 
 _LIFE: Final = 3600  # seconds; more than all of a release's time-outs together
-_WORKERS: Final = 4  # containers at a time, at most
 _COMMANDLINE_LIMIT: Final = 600 + 120  # seconds: uv's own limit and the heartbeat's
 _OWN_CODE: Final = "daemon's own code"
 _PACKAGE: Final = PurePosixPath("/tmp/package.difypkg")
@@ -34,41 +31,74 @@ _LIBRARY: Final = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file")
 _LINES: Final = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DockerOptions:
-    """How to use the engine: `image` in place of the release's own, `platform` in Docker's words (`linux/arm64`)."""
+class DockerBackend:
+    """Runs scenarios in containers of their own."""
 
-    image: str | None = None
-    pull: Pull = "missing"
-    platform: str | None = None
-    on_report: Callable[[ScenarioReport], None] = lambda _: None
+    name: Final = "docker"
+    at_once: Final = 4
 
+    def __init__(self, options: VerifyOptions, workplace: Workplace) -> None:
+        self._options = options
+        self._tree = workplace.scratch / "tree"
+        self._extracting = threading.Lock()
 
-def verify_docker(
-    package: ExtractedPackage, scenarios: Sequence[Scenario], options: DockerOptions
-) -> tuple[ScenarioReport, ...]:
-    """Run scenarios in containers of their own, a few at a time; return their reports in the same order.
+    def plan(self, package: Package) -> tuple[Scenario, ...]:
+        """Return the scenarios: the releases that were asked for, the one of the image's tag, or each branch's."""
+        options = self._options
+        named = release_of(options.image) if options.image else None
+        return plan_scenarios(
+            package.digests,
+            backend=self.name,
+            targets=package.targets,
+            chosen=options.releases or ((named,) if named else ()),
+            settings=options.settings,
+            matrix=options.matrix,
+        )
 
-    What the engine refuses is in the reports: `not-verified` with its diagnosis.
-    """
-    stopped = threading.Event()
+    def run(self, package: Package, scenario: Scenario, stop: threading.Event) -> ScenarioReport:
+        """Run the steps of a scenario in a container and, where the image has it, the daemon's own code in another.
 
-    def one(scenario: Scenario) -> ScenarioReport:
-        began = monotonic()
-        report = replace(_one(package, scenario, options, stopped), seconds=monotonic() - began)
-        options.on_report(report)
-        return report
-
-    workers = min(len(scenarios), os.cpu_count() or 1, _WORKERS)
-    if workers <= 1:  # in this thread, so that Ctrl-C reaches it at once
-        return tuple(map(one, scenarios))
-    with ThreadPoolExecutor(workers) as pool:
+        What the engine refuses is in the report: `not-verified` with its diagnosis.
+        """
+        options = self._options
+        report = scenario.report()
         try:
-            return tuple(pool.map(one, scenarios))
-        except BaseException:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+            with connect() as client:
+                reference = options.image or name_image(scenario)
+                platform = options.platform or f"linux/{scenario.target.architecture}"
+                image = find_image(client, reference, pull=options.pull, platform=platform)
+            report = replace(report, image=str(image))
+            with DaemonSandbox(image, life=_LIFE, platform=options.platform, stopped=stop) as box:
+                report = _describe(report, box, scenario, image)
+                box.put(package, self._extract(package))
+                # The image is the truth about itself; a package for another architecture is judged by its own target.
+                own = box.facts.target() if box.facts.architecture == scenario.target.architecture else None
+                result = run_steps(box, package, scenario, distrusted=None, target=own)
+                checks = (Check(name="isolation", status="passed", message="no network, proved"), *result.checks)
+                report = replace(report, branch=result.branch, command=result.command)
+            # `plugin run` knows no settings; it is the same for every scenario but the one with the defaults.
+            if scenario.launch and box.facts.has_commandline and scenario.settings == Settings():
+                with DaemonSandbox(image, life=_LIFE, platform=options.platform, stopped=stop) as box:
+                    checks = (*checks, _run_commandline(box, package))
+        except DifyoffError as error:
+            return _not_run(report, error.diagnosis)
+        return replace(
+            report,
+            checks=tuple(map(_name_library, checks)),
+            findings=(*report.findings, *result.findings),
+        )
+
+    def _extract(self, package: Package) -> Path:
+        """Extract the package, once for all scenarios, and return the folder."""
+        with self._extracting:
+            if not self._tree.exists():
+                package.extract(self._tree)
+        return self._tree
+
+
+def open_backend(options: VerifyOptions, workplace: Workplace) -> DockerBackend:
+    """Return the backend."""
+    return DockerBackend(options, workplace)
 
 
 def probe_image(reference: str, *, pull: Pull, platform: str | None) -> tuple[DaemonImage, ImageFacts]:
@@ -79,7 +109,7 @@ def probe_image(reference: str, *, pull: Pull, platform: str | None) -> tuple[Da
         return image, box.facts
 
 
-def image_of(scenario: Scenario) -> str:
+def name_image(scenario: Scenario) -> str:
     """Return the reference of a release's image."""
     return f"{REPOSITORY}:{scenario.release}-local"
 
@@ -92,43 +122,7 @@ def release_of(reference: str) -> Release | None:
     return None
 
 
-def _one(
-    package: ExtractedPackage, scenario: Scenario, options: DockerOptions, stopped: threading.Event
-) -> ScenarioReport:
-    report = ScenarioReport(
-        backend="docker",
-        daemon=str(scenario.release),
-        architecture=scenario.architecture,
-        settings=scenario.settings_in_words,
-    )
-    try:
-        with connect() as client:
-            reference = options.image or image_of(scenario)
-            platform = options.platform or f"linux/{scenario.architecture}"
-            image = find_image(client, reference, pull=options.pull, platform=platform)
-        report = replace(report, image=str(image))
-        with DaemonSandbox(image, life=_LIFE, platform=options.platform, stopped=stopped) as box:
-            report = _described(report, box, scenario, image)
-            box.put(package)
-            # The image is the truth about itself; a package for another architecture is judged by that one's preset.
-            own = box.facts.target() if box.facts.architecture == scenario.architecture else None
-            result = run_steps(box, package, scenario, distrusted=None, target=own)
-            checks = (Check(name="isolation", status="passed", message="no network, proved"), *result.checks)
-            report = replace(report, branch=result.branch, command=result.command)
-        # `plugin run` knows no settings; it is the same for every scenario but the one with the defaults.
-        if scenario.launch and box.facts.has_commandline and scenario.settings == Settings():
-            with DaemonSandbox(image, life=_LIFE, platform=options.platform, stopped=stopped) as box:
-                checks = (*checks, _commandline(box, package))
-    except DifyoffError as error:
-        return _not_run(report, error.diagnosis)
-    return replace(
-        report,
-        checks=tuple(map(_with_library_named, checks)),
-        findings=(*report.findings, *result.findings),
-    )
-
-
-def _described(report: ScenarioReport, box: DaemonSandbox, scenario: Scenario, image: DaemonImage) -> ScenarioReport:
+def _describe(report: ScenarioReport, box: DaemonSandbox, scenario: Scenario, image: DaemonImage) -> ScenarioReport:
     return replace(
         report,
         uv=box.facts.uv,
@@ -152,9 +146,9 @@ def _findings(facts: ImageFacts, scenario: Scenario, image: DaemonImage) -> Iter
         yield Diagnosis(
             slug="stand-in-image",
             message=f"{image.reference} is a stand-in that imitates the daemon's image, not the image itself",
-            hint=f"verify in {image_of(scenario)} before you rely on it",
+            hint=f"verify in {name_image(scenario)} before you rely on it",
         )
-    target = TARGETS[scenario.architecture]
+    target = scenario.target
     glibc = ".".join(map(str, facts.glibc)) if facts.glibc else "none"
     seen = (
         ("uv", facts.uv, scenario.release.uv),
@@ -171,7 +165,7 @@ def _findings(facts: ImageFacts, scenario: Scenario, image: DaemonImage) -> Iter
         )
 
 
-def _commandline(box: DaemonSandbox, package: ExtractedPackage) -> Check:
+def _run_commandline(box: DaemonSandbox, package: Package) -> Check:
     """Let the daemon's own code install and start the package (cmd/commandline/run/run.go, 0.5.8 and newer)."""
     began = monotonic()
     box.put_file(package.path, _PACKAGE)
@@ -216,7 +210,7 @@ def _refusal(cause: str, code: int | None) -> Diagnosis:
     )
 
 
-def _with_library_named(check: Check) -> Check:
+def _name_library(check: Check) -> Check:
     """Say it where a plugin does not start for want of a system library."""
     diagnosis = check.diagnosis
     if diagnosis is None or diagnosis.slug != "plugin-does-not-start":

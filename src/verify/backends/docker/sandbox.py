@@ -16,7 +16,7 @@ from ....sandbox.process import Outcome
 from ....sandbox.proof import IsolationProof
 from ....sandbox.tar import list_files
 from ... import look
-from ...extract import ExtractedPackage
+from ...package import Package
 from ...report import IsolationRecord
 from ...steps import Machine
 from . import probe
@@ -76,8 +76,9 @@ class DaemonSandbox:
         """What the image is made of."""
         return Machine(architecture=self.facts.machine, python=self.facts.python, glibc=self.facts.glibc)
 
-    def put(self, package: ExtractedPackage) -> None:
-        """Lay the package out where the daemon has it."""
+    def put(self, package: Package, tree: Path) -> None:
+        """Lay the package, extracted to `tree`, out where the daemon has it."""
+        assert package.manifest is not None
         plugin = _WORKING_PATH / package.folder_name
         self._layout = Layout(
             plugin=plugin,
@@ -86,7 +87,7 @@ class DaemonSandbox:
             path=self.facts.path,
             entrypoint=package.manifest.entrypoint,
         )
-        contents = {plugin / path: package.tree / path for path in package.digests}
+        contents = {plugin / path: tree / path for path in package.digests}
         self._container.put(list_files(contents, above=_WORKING_PATH.parent.parent), owner=self.facts.user)
 
     def put_file(self, source: Path, target: PurePosixPath) -> None:

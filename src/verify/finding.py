@@ -1,11 +1,15 @@
-"""What a check finds, and which of the daemon's install branches it bites."""
+"""What the reading of a package finds, and on which of the daemon's install branches it counts.
+
+A *finding* is made of reading alone. The audit turns each into a failed *check* where it counts on a branch that was
+asked for, and into a finding of the report elsewhere; both carry a *diagnosis*, which is what people read.
+"""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from ...difypkg.daemons import Branch, Settings, plan_branch, releases
-from ...difypkg.diagnosis import Diagnosis
+from ..difypkg.daemons import Branch, Settings, plan_branch, releases
+from ..difypkg.diagnosis import Diagnosis
 
 Branches: TypeAlias = frozenset[Branch | None]
 """Ways a daemon installs; None is that of a release which finds no file to install from."""
@@ -18,20 +22,30 @@ FROZEN: Final[Branches] = frozenset({"sync-frozen"})
 SYNC: Final = RESOLVING | FROZEN
 EVERY: Final[Branches] = REQUIREMENTS | SYNC | {None}
 NOTHING: Final[Branches] = frozenset()
-"""No branch: worth telling, and no more."""
+"""No branch: worth knowing, and no more."""
 
 _MIRROR: Final = Settings(mirror="mirror")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One thing that is wrong; it stops an install on the branches that it `bites`."""
+class Finding:
+    """One thing that is wrong; it stops an install on the branches that it `bites`.
+
+    `subject` is the distribution or the file that it is about, where it is about one: `wording.merge` makes one finding
+    of many that differ in their subject only, and each one's message becomes a line of evidence.
+    """
 
     diagnosis: Diagnosis
     bites: Branches = EVERY
+    subject: str = ""
+
+    @property
+    def slug(self) -> str:
+        """The diagnosis's name."""
+        return self.diagnosis.slug
 
 
-def met(files: Iterable[str]) -> Branches:
+def find_branches(files: Iterable[str]) -> Branches:
     """Return the branches that a package with these files meets on some release, with a mirror or without."""
     present = frozenset(files)
     return frozenset(
@@ -39,25 +53,25 @@ def met(files: Iterable[str]) -> Branches:
     )
 
 
-def telling_where(fault: Fault, files: Collection[str]) -> Fault:
-    """Return the fault with the releases that it bites as a last line of its context, unless it bites all."""
-    everywhere = met(files)
-    if not fault.bites & everywhere or everywhere <= fault.bites:
-        return fault
-    line = f"bites {_releases(fault.bites, frozenset(files))}"
-    return replace(fault, diagnosis=replace(fault.diagnosis, context=(*fault.diagnosis.context, line)))
+def name_releases(finding: Finding, files: Collection[str]) -> Finding:
+    """Return the finding with the releases that it bites as a last line of its evidence, unless it bites all."""
+    everywhere = find_branches(files)
+    if not finding.bites & everywhere or everywhere <= finding.bites:
+        return finding
+    line = f"bites {_list_releases(finding.bites, frozenset(files))}"
+    return replace(finding, diagnosis=replace(finding.diagnosis, context=(*finding.diagnosis.context, line)))
 
 
-def _releases(bites: Branches, files: frozenset[str]) -> str:
+def _list_releases(bites: Branches, files: frozenset[str]) -> str:
     plain = [plan_branch(release, Settings(), files) in bites for release in releases()]
     mirror = [plan_branch(release, _MIRROR, files) in bites for release in releases()]
-    parts = [f"daemons {_ranges(plain)}"] if any(plain) else []
+    parts = [f"daemons {_list_ranges(plain)}"] if any(plain) else []
     if only := [with_one and not without for with_one, without in zip(mirror, plain, strict=True)]:
-        parts += [f"with a mirror set {_ranges(only)}"] if any(only) else []
+        parts += [f"with a mirror set {_list_ranges(only)}"] if any(only) else []
     return ", and ".join(parts)
 
 
-def _ranges(chosen: list[bool]) -> str:
+def _list_ranges(chosen: list[bool]) -> str:
     """Name the releases chosen: `up to 0.5.2`, `0.5.3 to 0.5.4`, `from 0.6.3 on`."""
     known = releases()
     spans: list[tuple[int, int]] = []

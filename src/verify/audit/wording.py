@@ -1,11 +1,10 @@
-"""A place where an install would fail for one distribution, and how many of them become one diagnosis."""
+"""Many findings of one kind become one, in the words of the kind."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from ...difypkg.diagnosis import REBUILD, Diagnosis
-from .faults import Branches, Fault
+from ..finding import Branches, Finding
 
 _SHOWN: Final = 12
 _WORDS: Final = {
@@ -16,18 +15,18 @@ _WORDS: Final = {
     ),
     "wrong-platform": (
         "the wheels of {} are for another platform than the daemon's",
-        "look at the machine (`uname -m`) and rebuild with `difyoff build --arch amd64`, `arm64` or `all`",
+        "Look at the machine (`uname -m`) and rebuild with `difyoff build --arch amd64`, `arm64` or `all`.",
     ),
     "source-build-needed": (
-        "{} is there as source only and would have to be built on the daemon's machine",
+        "{} is included as source only and would have to be built on the daemon's machine",
         f"Bundle a wheel instead of the source distribution. {REBUILD}",
     ),
     "python-version-mismatch": (
-        "{} does not support the daemon's CPython 3.12.3",
-        "pin a version of it that supports Python 3.12, then build again with `difyoff build`",
+        "{} does not support the daemon's Python",
+        "Pin a version of it that supports Python 3.12, then build again with `difyoff build`.",
     ),
     "direct-reference": (
-        "{} is wanted from a URL, which cannot be reached",
+        "{} is required from a URL, which cannot be reached",
         f"Only a wheel in the package helps. {REBUILD}",
     ),
     "lock-pins-remote-urls": (
@@ -36,11 +35,11 @@ _WORDS: Final = {
     ),
     "lock-outdated": ("uv.lock leaves out {}, which the plugin needs", f"Do not edit a built package. {REBUILD}"),
     "dev-group-unavailable": (
-        "uv wants {}, which no daemon installs and the package need not carry",
-        f"Take groups and extras that are not bundled out of pyproject.toml. {REBUILD}",
+        "uv asks for {}, which no daemon installs and the package need not carry",
+        f"Remove groups and extras that are not bundled from pyproject.toml. {REBUILD}",
     ),
     "universal-resolution": (
-        "uv resolves for other machines and Pythons too and wants {}, which only those need",
+        "uv resolves for other machines and Pythons too and asks for {}, which only those need",
         f"`environments` in `[tool.uv]` confines it to the daemon's machine. {REBUILD}",
     ),
     "tampered-wheel": (
@@ -50,23 +49,14 @@ _WORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """`subject` is a distribution or a file, `detail` a line that says what is wrong with it."""
-
-    slug: str
-    subject: str
-    detail: str
-
-
-def faults_of(found: Iterable[tuple[Gap, Branches]]) -> Iterator[Fault]:
-    """Make one fault for each slug, of everything that was found of it on whatever branch."""
+def merge(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Make one finding for each slug, of everything that was found of it on whatever branch."""
     bites: dict[tuple[str, str], Branches] = {}
     details: dict[tuple[str, str], str] = {}
-    for gap, branches in found:
-        key = gap.slug, gap.subject
-        bites[key] = bites.get(key, frozenset()) | branches
-        details.setdefault(key, gap.detail)
+    for finding in findings:
+        key = finding.slug, finding.subject
+        bites[key] = bites.get(key, frozenset()) | finding.bites
+        details.setdefault(key, finding.diagnosis.message)
     # Apart where they bite apart: else one line would blame every branch for all of them.
     groups: dict[tuple[str, Branches], list[tuple[str, str]]] = {}
     for key, branches in bites.items():
@@ -74,10 +64,10 @@ def faults_of(found: Iterable[tuple[Gap, Branches]]) -> Iterator[Fault]:
     for (slug, branches), keys in groups.items():
         message, hint = _WORDS[slug]
         subjects = [subject for _, subject in keys]
-        yield Fault(
+        yield Finding(
             diagnosis=Diagnosis(
                 slug=slug,
-                message=message.format(_listed(subjects)),
+                message=message.format(_list_names(subjects)),
                 context=tuple(details[key] for key in keys[:_SHOWN]),
                 hint=hint,
             ),
@@ -85,7 +75,7 @@ def faults_of(found: Iterable[tuple[Gap, Branches]]) -> Iterator[Fault]:
         )
 
 
-def _listed(subjects: list[str]) -> str:
+def _list_names(subjects: list[str]) -> str:
     if len(subjects) > 4:
         return f"{', '.join(subjects[:3])} and {len(subjects) - 3} more"
     return " and ".join(filter(None, [", ".join(subjects[:-1]), subjects[-1]]))
