@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import platformdirs
 import pytest
 import uv
@@ -23,6 +24,11 @@ _FOREIGN_NAMES = frozenset(
     | {f"{scheme}_PROXY" for scheme in ("HTTP", "HTTPS", "ALL", "NO")}
 )
 _OUTER = dict(os.environ)
+
+hypothesis.settings.register_profile(  # a busy machine must not fail a test
+    "difyoff", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("difyoff")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,1 +1,1 @@
-"""Where other programs run: processes, the network cut off and proved so, containers."""
+"""Where other programs run: child processes, isolation from the network and its proof, containers."""

@@ -349,7 +349,7 @@ class _Execution:
         self._cancel = cancel
         self._api = container.get_docker_client().client.api
         created = self._api.exec_create(
-            container.get_container_id(),
+            container.get_wrapped_container().id,
             list(command.argv),
             environment=dict(command.environment),
             workdir=str(command.cwd),

@@ -70,8 +70,8 @@ LADDER: Final = (
 NOT_ISOLATED: Final = Isolation(name="none", host_protected=False)
 
 
-def obstacle(isolation: Isolation) -> str | None:
-    """Return why this machine refuses an isolation, or None if it can be had; found out by trying."""
+def find_obstacle(isolation: Isolation) -> str | None:
+    """Try an isolation; return why this machine refuses it, or None where it works."""
     if sys.platform != "linux":
         return "only Linux has it"
     outcome = _python(isolation, "-c", "")
@@ -81,7 +81,7 @@ def obstacle(isolation: Isolation) -> str | None:
 def choose_isolation(allowed: Iterable[Rung] = ("netns", "userns", "seccomp")) -> Isolation | None:
     """Return the first isolation of the ladder that holds here, None if none does."""
     names = frozenset(allowed)
-    return next((rung for rung in LADDER if rung.name in names and obstacle(rung) is None), None)
+    return next((rung for rung in LADDER if rung.name in names and find_obstacle(rung) is None), None)
 
 
 def prove(isolation: Isolation) -> IsolationProof:

@@ -10,7 +10,7 @@ from typing import Final
 
 CANARY: Final = Path(__file__).with_name("canary.py")
 ELSEWHERE: Final = (("192.0.2.1", 443), ("2001:db8::1", 443))
-"""Documentation addresses (RFC 5737, RFC 3849), to which there is no way without a network."""
+"""Documentation addresses (RFC 5737, RFC 3849), which nothing can reach without a network."""
 
 _NAME: Final = "example.com"  # one that resolves wherever there is a network
 _CUT: Final = frozenset(
@@ -25,7 +25,7 @@ _TUNNELS: Final = re.compile(r"(ip6?_?)?(tunl|gre|gretap|erspan|vti|sit|tnl)0")
 class Attempt:
     """One try to connect: `error` is the errno's name (`ENETUNREACH`), None for a success.
 
-    `expected` says whether the error shows that there is no way: one that came late, or from afar, does not.
+    `expected` says whether the error proves that nothing was sent: a time-out or an answer from another host does not.
     """
 
     address: str

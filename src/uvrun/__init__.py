@@ -1,1 +1,1 @@
-"""Find, fetch and run a given uv; interpreters; the one subprocess door; network-less runs."""
+"""uv and Python on this machine: which releases there are, and the environments that uv runs in."""

@@ -41,7 +41,7 @@ def provide_uv(
     """Return the given release of uv, fetched into `cache` by the installed one the first time.
 
     `on_fetch` is told the version before anything is fetched. A release that is in the cache costs no subprocess.
-    Raises `DifyoffError`: `uv-not-found` when no uv is installed, `uv-not-available` when the release cannot be had.
+    Raises `DifyoffError`: `uv-not-found` when no uv is installed, `uv-not-available` where it cannot be fetched.
     """
     uv = Uv(path=cache / "uv" / version / "bin" / "uv", version=version)
     if uv.path.is_file():
@@ -51,7 +51,7 @@ def provide_uv(
         raise DifyoffError(
             Diagnosis(
                 slug="uv-not-found",
-                message="there is no uv on this machine",
+                message="uv is not installed on this machine",
                 hint=f"Install it: `{sys.executable} -m pip install uv`.",
             )
         )

@@ -16,7 +16,7 @@ import uv
 
 import difyoff
 from difyoff.difypkg.diagnosis import DifyoffError
-from difyoff.sandbox.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, obstacle, prove
+from difyoff.sandbox.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, find_obstacle, prove
 from difyoff.sandbox.process import Command, Outcome, run, start
 from kit.uvs import python312
 from kit.wheels import wheel
@@ -30,7 +30,7 @@ SOURCES = Path(difyoff.__file__).parents[1]
 
 
 def _had(isolation: Isolation) -> Isolation:
-    if reason := obstacle(isolation):
+    if reason := find_obstacle(isolation):
         pytest.skip(f"{isolation.name} cannot be had here: {reason}")
     return isolation
 
@@ -455,12 +455,12 @@ def _report(code: str, *, python: str = PYTHON) -> list[object] | None:
 
 @pytest.fixture
 def confined() -> None:
-    if reason := obstacle(LADDER[1]):
+    if reason := find_obstacle(LADDER[1]):
         pytest.skip(f"needs a user namespace to take them away in: {reason}")
 
 
 def test_root_gets_a_network_namespace() -> None:
-    if os.getuid() != 0 or obstacle(LADDER[0]):
+    if os.getuid() != 0 or find_obstacle(LADDER[0]):
         pytest.skip("this is no root with CAP_SYS_ADMIN")
     assert _report(REPORT) == ["netns", True, None]
 
@@ -482,7 +482,7 @@ def test_a_plain_user_gets_a_user_namespace(confined: None) -> None:
 
 
 def test_without_namespaces_the_filter_holds(confined: None) -> None:
-    protected = obstacle(LADDER[2]) is None
+    protected = find_obstacle(LADDER[2]) is None
     assert _report(NO_NAMESPACES + REPORT) == ["seccomp", protected, None]
 
 

@@ -11,7 +11,7 @@ from difyoff.cli.targets import TargetFile, write_target
 from difyoff.difypkg.daemons import Settings, release
 from difyoff.difypkg.diagnosis import Exit
 from difyoff.difypkg.target import TARGETS, Architecture
-from difyoff.sandbox.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, obstacle
+from difyoff.sandbox.isolation import LADDER, NOT_ISOLATED, Isolation, choose_isolation, find_obstacle
 from difyoff.uvrun.environment import read_index_settings
 from difyoff.uvrun.uv import LOCK_UV
 from difyoff.verify.backends import local
@@ -157,7 +157,7 @@ def test_another_architecture_is_installed_and_not_started(for_both: Path, check
 
 @pytest.mark.parametrize("rung", LADDER, ids=lambda rung: f"{rung.name}{'' if rung.host_protected else '-unprotected'}")
 def test_every_rung_of_the_ladder(good: Path, check: Verify, rung: Isolation) -> None:
-    if reason := obstacle(rung):
+    if reason := find_obstacle(rung):
         pytest.skip(f"{rung.name} cannot be had here: {reason}")
     (report,) = check(good, releases=["0.6.10"], launch=True, isolation=rung, vetted=True)
     assert report.verdict == "passed", report
@@ -168,7 +168,7 @@ def test_every_rung_of_the_ladder(good: Path, check: Verify, rung: Isolation) ->
 
 def test_an_unprotected_host_is_for_trusted_plugins(good: Path, check: Verify) -> None:
     rung = LADDER[-1]
-    if reason := obstacle(rung):
+    if reason := find_obstacle(rung):
         pytest.skip(f"{rung.name} cannot be had here: {reason}")
     (refused,) = check(good, releases=["0.6.10"], isolation=rung)
     assert refused.verdict == "not-verified"

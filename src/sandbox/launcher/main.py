@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, NoReturn
 from . import kernel, landlock, seccomp, supervise, view
 
 NOT_SET_UP: Final = 125
-"""Exit code when the isolation cannot be had or the command not be executed; one line on stderr says why."""
+"""Exit code when the isolation cannot be set up or the command not be executed; one line on stderr says why."""
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 

@@ -1,4 +1,4 @@
-"""What an isolated command sees of the host: a system to run programs with, and nothing of anybody's.
+"""What an isolated command sees of the host: a system to run programs with, and nobody's files.
 
 An allow-list, so that what we never heard of (another disk, `/srv`, a service's socket in `/run`) is not there.
 """

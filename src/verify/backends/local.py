@@ -14,7 +14,7 @@ from typing import Final
 from ...difypkg.daemons import Layout, Step
 from ...difypkg.diagnosis import Diagnosis, DifyoffError
 from ...difypkg.target import DAEMON_PYTHON
-from ...sandbox.isolation import LADDER, Isolation, choose_isolation, obstacle, prove
+from ...sandbox.isolation import LADDER, Isolation, choose_isolation, find_obstacle, prove
 from ...sandbox.output import Running
 from ...sandbox.process import Command, Outcome, run, start
 from ...sandbox.proof import IsolationProof
@@ -176,7 +176,7 @@ def open_backend(options: VerifyOptions, workplace: Workplace) -> LocalBackend:
 def _prepare(options: VerifyOptions, workplace: Workplace) -> Ground | _Obstacle:
     isolation = options.isolation or choose_isolation()
     if isolation is None:
-        reasons = tuple(f"{rung.name}: {obstacle(rung)}" for rung in LADDER)
+        reasons = tuple(f"{rung.name}: {find_obstacle(rung)}" for rung in LADDER)
         return _Obstacle(Check(name="isolation", required=True, status="skipped", diagnosis=_unavailable(reasons)))
     proof = prove(isolation)
     record = _record(isolation, proof)
