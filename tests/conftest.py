@@ -16,7 +16,7 @@ from kit.index import Index, serve
 from kit.packages import standard_set
 from kit.uvs import python312
 
-_FOLDER_MARKS = {"network": pytest.mark.network, "docker": pytest.mark.docker}
+_FOLDER_MARKS = {"network": pytest.mark.network, "docker": pytest.mark.docker, "browser": pytest.mark.browser}
 _FOREIGN = ("UV_", "PIP_", "DIFYOFF_", "XDG_", "GIT_")
 _FOREIGN_NAMES = frozenset(
     {"NETRC", "NO_COLOR", "FORCE_COLOR", "CI", "VIRTUAL_ENV", "PYTHONPATH", "SOURCE_DATE_EPOCH", "CC", "CFLAGS"}

@@ -41,6 +41,10 @@ class Format(Protocol):
 
 FORMATS: Final[dict[str, str]] = {
     ".json": "difyoff.render.json_format",
+    ".html": "difyoff.render.html_format",
+    ".xml": "difyoff.render.junit_format",
+    ".sarif": "difyoff.render.sarif_format",
+    ".md": "difyoff.render.markdown_format",
 }
 """The module of each suffix; it is imported when a report of it is written."""
 

@@ -9,6 +9,7 @@ from typing import Final
 from ..difypkg.daemons import newest
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from .backends import AUDIT, open_backend
+from .inventory import take_inventory
 from .options import Listener, PackageRead, VerifyOptions, Workplace
 from .package import Package, open_package
 from .report import Check, ScenarioReport, VerificationReport, worst_verdict
@@ -37,6 +38,8 @@ def verify(path: Path, options: VerifyOptions, *, listen: Listener = lambda _: N
             tempfile.TemporaryDirectory(prefix="verify-", dir=options.cache, ignore_cleanup_errors=True)
         )
         reports = _judge(package, options, Path(scratch), listen)
+        release = options.releases[0] if options.releases else newest()
+        inventory = take_inventory(package, release, options.settings.max_package_size)
     return VerificationReport(
         package=str(path),
         sha256=package.sha256,
@@ -46,6 +49,7 @@ def verify(path: Path, options: VerifyOptions, *, listen: Listener = lambda _: N
         findings=_findings(options),
         not_checked=_not_checked(reports, package, options),
         difyoff=options.version,
+        inventory=inventory,
     )
 
 

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from ..difypkg.diagnosis import Diagnosis, Exit
+from ..difypkg.edits import Edit
+from ..difypkg.record import TargetRecord
+from ..difypkg.site import SiteSetting
 
 SCHEMA_VERSION: Final = 1
 
@@ -81,8 +84,60 @@ class ScenarioReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BundledDistribution:
+    """One wheel of a package: `size` in bytes, `sha256` in hex.
+
+    `licence` is what its metadata says, an SPDX expression where `licence_is_expression`. `origin` is where it was
+    fetched, or what it was built from where `built`, by the package's record. `requires` are the normalised names that
+    it asks for on the package's first target, without extras.
+    """
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    size: int
+    licence: str | None
+    licence_is_expression: bool
+    origin: str | None
+    built: bool
+    requires: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredSize:
+    """A size of the package and the release's default limit for it, both in bytes."""
+
+    name: Literal["packed", "unpacked", "upload"]
+    size: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What a package holds.
+
+    `release` is the daemon release that limits and settings are those of. `source` is the plugin that it was made from
+    and `tools` what made it, by its record. `signature` says whether there is one; no key is asked.
+    """
+
+    release: str
+    targets: tuple[TargetRecord, ...]
+    source: str | None
+    tools: str | None
+    signature: str
+    wheels: tuple[BundledDistribution, ...]
+    edits: tuple[Edit, ...]
+    sizes: tuple[MeasuredSize, ...]
+    site: tuple[SiteSetting, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationReport:
-    """The whole report on one package. `not_checked` says in words what no scenario looked at."""
+    """The whole report on one package.
+
+    `not_checked` says in words what no scenario looked at. `inventory` is None where the package cannot be read.
+    """
 
     package: str
     sha256: str
@@ -92,6 +147,7 @@ class VerificationReport:
     findings: tuple[Diagnosis, ...] = ()
     not_checked: tuple[str, ...] = ()
     difyoff: str = ""
+    inventory: Inventory | None = None
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property

@@ -40,6 +40,7 @@ _READ_ERRORS: Final = (
     KeyError,
 )
 _LARGEST_METADATA: Final = 16 * 1024 * 1024
+_LONGEST_LICENCE: Final = 100
 _ALIASES: Final = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _MANYLINUX: Final = re.compile(r"(?:manylinux_(\d+)_(\d+)|(manylinux1|manylinux2010|manylinux2014))_.+")
 
@@ -52,7 +53,10 @@ def accepted_tags(target: Target) -> frozenset[Tag]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundledWheel:
-    """One wheel of the package: `path` in it, `sha256` in hex, `size` in bytes; the rest by its METADATA."""
+    """One wheel of the package: `path` in it, `sha256` in hex, `size` in bytes; the rest by its METADATA.
+
+    `licence` is an SPDX expression where `licence_is_expression` (PEP 639), else what older metadata say.
+    """
 
     path: str
     name: NormalizedName
@@ -63,6 +67,8 @@ class BundledWheel:
     requires: tuple[Requirement, ...]
     requires_python: SpecifierSet | None
     libraries: tuple[tuple[str, SharedObject], ...]
+    licence: str | None = None
+    licence_is_expression: bool = False
 
     @property
     def filename(self) -> str:
@@ -174,7 +180,10 @@ def _read_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel:
         requires, requires_python = tuple(metadata.requires_dist or ()), metadata.requires_python
     except (InvalidMetadata, TypeError) as error:
         raise _UnfitError(f"its metadata cannot be read ({error})") from error
+    licence, is_expression = _licence(metadata)
     return BundledWheel(
+        licence=licence,
+        licence_is_expression=is_expression,
         path=member.path,
         name=name,
         version=version,
@@ -185,6 +194,20 @@ def _read_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel:
         requires_python=requires_python,
         libraries=libraries,
     )
+
+
+def _licence(metadata: Metadata) -> tuple[str | None, bool]:
+    """Return what metadata says of a licence, and whether that is an SPDX expression."""
+    try:
+        if metadata.license_expression:
+            return str(metadata.license_expression), True
+    except InvalidMetadata:
+        pass  # not an expression: older fields may tell
+    classified = [each.rpartition(" :: ")[2] for each in metadata.classifiers or () if each.startswith("License ::")]
+    # Some put the whole text of the licence here.
+    written = (metadata.license or "").strip()
+    short = written if written and "\n" not in written and len(written) <= _LONGEST_LICENCE else None
+    return short or " or ".join(classified) or None, False
 
 
 def _read_metadata(wheel: zipfile.ZipFile, name: NormalizedName, version: Version) -> bytes:
