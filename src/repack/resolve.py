@@ -12,16 +12,16 @@ from typing import Any, Final
 from packaging.pylock import Pylock
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
-from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.diagnosis import Diagnosis, DifyoffError, Exit
 from ..difypkg.names import LOCK, PYPROJECT, REQUIREMENTS, UV_TOML
 from ..difypkg.pyproject import pep440_version, resolvable_pyproject
-from ..difypkg.redaction import redact
 from ..difypkg.target import Target
 from ..sandbox.process import Outcome
 from ..uvrun.environment import IndexSettings
 from .pins import load_lock, select, source_of
 from .resolution import ArchiveSource, Origin, Pin, PinSource, Resolution, WheelSource
 from .source import Plugin
+from .uvfaults import check, fault, last_lines
 from .workshop import Workshop
 
 _REFERENCE: Final = re.compile(r'^name = "([^"]+)"\n(?:version = .*\n)?source = \{ url = "([^"]+)"', re.MULTILINE)
@@ -76,8 +76,8 @@ def resolve(plugin: Plugin, targets: Sequence[Target], workshop: Workshop) -> Re
     """Return the pins of the plugin's closure on the targets.
 
     A fresh lock is followed pin for pin; a stale or absent one, or requirements alone, are resolved now. Where the user
-    configured an index, every file comes from it. Raises `DifyoffError`: `unsatisfiable`, `index-unreachable`,
-    `git-source-unreachable`, `no-wheel-for-target`, `pin-not-on-index`, `resolution-failed`.
+    configured an index, every file comes from it. Raises `DifyoffError`: `no-wheel-for-target`, `pin-not-on-index`,
+    `resolution-failed`, and what uv's words mean (`difypkg/uvtext.toml`).
     """
     job = _Job(plugin=plugin, targets=targets, workshop=workshop, work=workshop.folder("resolve"))
     _write_inputs(plugin, job.work)
@@ -156,7 +156,7 @@ def _renew_lock(job: _Job) -> tuple[Origin, Diagnosis]:
         # A lock that uv cannot read at all is no help; one that it can keeps the versions that still fit.
         (job.work / LOCK).unlink()
         outcome = _lock(job)
-    _check(outcome, f"{PYPROJECT} cannot be resolved")
+    check(outcome, f"{PYPROJECT} cannot be resolved")
     if stale:
         return "uv.lock, renewed", _resolved_now(
             f"{LOCK} does not fit {PYPROJECT}; it was renewed, which may have changed versions", slug="stale-lock"
@@ -195,13 +195,13 @@ def _compile_requirements(job: _Job) -> Pylock:
         lines = (line for line in job.plugin.dependencies.requirement_lines if not line.startswith(_INDEX_OPTIONS))
         (job.work / REQUIREMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     outcome = job.compile(REQUIREMENTS, index=_with_project_index(job), output="pylock.toml")
-    _check(outcome, f"{REQUIREMENTS} cannot be resolved")
+    check(outcome, f"{REQUIREMENTS} cannot be resolved")
     return load_lock(job.work / "pylock.toml")
 
 
 def _export(job: _Job) -> Pylock:
     outcome = job.workshop.closed(*_EXPORT, "--output-file", "pylock.toml", cwd=job.work, python=job.python)
-    _check(outcome, f"{LOCK} cannot be read")
+    check(outcome, f"{LOCK} cannot be read")
     return load_lock(job.work / "pylock.toml")
 
 
@@ -215,9 +215,11 @@ def _find_on_index(pins: Sequence[Pin], job: _Job) -> tuple[Pin, ...]:
             lines.append(f"{pin.name}=={pin.version}" + (f" ; {' or '.join(machines)}" if pin.name in several else ""))
     (job.work / "pins.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     outcome = job.compile("pins.txt", "--no-deps", output="pylock.index.toml")
-    if not outcome.ok and not _unreachable(outcome):
-        raise _not_on_index("the configured index lacks a release that the plugin's lock pins", _last_lines(outcome))
-    _check(outcome, "the lock's pins cannot be looked up on the configured index")
+    if not outcome.ok:
+        error = fault(outcome, "the lock's pins cannot be looked up on the configured index")
+        if error.exit_code is Exit.NETWORK:
+            raise error
+        raise _not_on_index("the configured index lacks a release that the plugin's lock pins", last_lines(outcome))
     offered: dict[object, PinSource] = {}
     for package in load_lock(job.work / "pylock.index.toml").packages:
         for each in (*(package.wheels or ()), *((package.sdist,) if package.sdist is not None else ())):
@@ -260,44 +262,3 @@ def _not_on_index(message: str, context: tuple[str, ...] = ()) -> DifyoffError:
             hint="Sync the mirror with the lock's releases, or build where the lock's own index can be reached.",
         )
     )
-
-
-def _unreachable(outcome: Outcome) -> bool:
-    signs = (
-        "dns error",
-        "error sending request",
-        "Failed to fetch",
-        "Could not connect",
-        "operation timed out",
-        "client error",
-    )
-    return any(sign in outcome.stderr for sign in signs)
-
-
-def _check(outcome: Outcome, what: str) -> None:
-    """Turn uv's failure into a diagnosis."""
-    if outcome.ok:
-        return
-    slug, hint = "resolution-failed", "The lines above are uv's own words."
-    if "Git operation failed" in outcome.stderr or "failed to clone" in outcome.stderr:
-        slug, hint = (
-            "git-source-unreachable",
-            "Check that git is installed and that the repository can be reached from here.",
-        )
-    elif "URL dependencies must be expressed as direct requirements" in " ".join(outcome.stderr.split()):
-        slug, hint = "transitive-direct-reference", "Name the reference among the plugin's own dependencies."
-    elif _unreachable(outcome):
-        slug, hint = (
-            "index-unreachable",
-            "Check the network, the proxy and --index-url; the README says what is honoured.",
-        )
-    elif "No solution found" in outcome.stderr or "not found in the package registry" in outcome.stderr:
-        slug, hint = (
-            "unsatisfiable",
-            "No set of releases fits these requirements: this is a fault of the plugin or its index.",
-        )
-    raise DifyoffError(Diagnosis(slug=slug, message=what, context=_last_lines(outcome), hint=hint))
-
-
-def _last_lines(outcome: Outcome) -> tuple[str, ...]:
-    return tuple(line for line in redact(outcome.stderr).strip().splitlines()[-12:] if line.strip())

@@ -17,6 +17,7 @@ from ..difypkg.pyproject import exclusion, offline_pyproject, pep440_version
 from ..difypkg.requirements import PinnedWheels, offline_requirements
 from ..difypkg.signature import VERIFICATION
 from ..difypkg.target import Target
+from ..difypkg.uvtext import missing_distributions
 from ..sandbox.process import Outcome
 from ..transfer.store import WheelStore
 from .gather import Wheelhouse
@@ -29,10 +30,6 @@ _DROPPED: Final = {
     ".python-version": "it would make uv leave the Python that the daemon prepared",
     UV_TOML: "it would overrule the settings in pyproject.toml",
 }
-_NOT_FOUND: Final = re.compile(
-    r"Because (?:there are no versions of )?(?:only )?([A-Za-z0-9._-]+)(?:\{[^}]*\}|\[[^\]]*\])*"
-    r"(?: was not found in the provided package locations|<| and )"
-)
 _WHEEL_PATH: Final = re.compile(r'(?<=\{ )path = "([^"]+)"(?= \})')
 _MOST_OVERRIDES: Final = 40
 
@@ -137,10 +134,11 @@ def _lock(
         outcome = workshop.closed("lock", "--offline", "--quiet", cwd=work, python=python)
         if outcome.ok:
             break
-        unwanted = exclusion(_not_found(outcome, pins) or "")
-        if unwanted == exclusion("") or unwanted in overrides or len(overrides) > _MOST_OVERRIDES:
+        # A distribution that uv looks for although no target installs it.
+        absent = next((name for name in missing_distributions(outcome.stderr) if name not in pins), None)
+        if absent is None or exclusion(absent) in overrides or len(overrides) > _MOST_OVERRIDES:
             raise _relock_failed(outcome)
-        overrides = [*overrides, unwanted]
+        overrides = [*overrides, exclusion(absent)]
     lock = _with_hashes((work / LOCK).read_text(encoding="utf-8"), wheels)
     _check_lock(tomllib.loads(lock), wheels)
     (work / LOCK).write_text(lock, encoding="utf-8", newline="")
@@ -175,12 +173,6 @@ def _refuse_direct_requirements(wheels: Sequence[Wheel], store: WheelStore) -> N
                 hint=f"Give the plugin a {PYPROJECT} with its dependencies; there the reference can be overridden.",
             )
         )
-
-
-def _not_found(outcome: Outcome, pins: Mapping[str, str]) -> str | None:
-    """Return the distribution that uv looked for in vain although no target installs it."""
-    text = " ".join(outcome.stderr.split())
-    return next((name for name in _NOT_FOUND.findall(text) if name not in pins), None)
 
 
 def _relock_failed(outcome: Outcome) -> DifyoffError:
