@@ -16,11 +16,11 @@ from difyoff.verify.audit.api import Audit
 from difyoff.verify.audit.api import audit as audit_package
 from difyoff.verify.package import open_package
 from kit.broken import EVERY, SHELF, Broken, Files, build_good, read, write
-from kit.elf import shared_object
+from kit.elf import back_and_forth, shared_object
 from kit.index import Index
 from kit.locks import write_lock
 from kit.plugins import pack, write_plugin
-from kit.wheels import zipped
+from kit.wheels import wheel, zipped
 
 _SEEN = ("0.3.1", "0.5.2", "0.5.3", "0.5.5", "0.6.3", "0.6.10")
 _NOWHERE = Layout(plugin=Path(), working_path=Path(), uv=Path(), path="")
@@ -193,6 +193,12 @@ def test_a_library_for_the_image_s_glibc_passes(good: Path, tmp_path: Path) -> N
     assert "wrong-platform" not in _slugs(audit(write(_with_library(read(good), library), tmp_path / "new.difypkg")))
 
 
+def test_a_library_that_is_read_back_and_forth_is_refused(good: Path, tmp_path: Path) -> None:
+    """Compressed, it would be unpacked from its beginning for every table: minutes for a package of few bytes."""
+    package = write(_with_library(read(good), back_and_forth(4 << 20)), tmp_path / "slow.difypkg")
+    assert _slugs(audit(package))[0] == "damaged-wheel"
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"<html>" * 100, b"PK\5\6" + b"\xff" * 18])
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_wheel_that_is_none_is_told(content: bytes, compression: int, good: Path, tmp_path: Path) -> None:
@@ -230,6 +236,15 @@ def test_what_is_not_a_package_is_refused(make: Callable[[Path], object], slug: 
     with pytest.raises(DifyoffError) as caught:
         audit(tmp_path / "no.difypkg")
     assert caught.value.diagnosis.slug == slug
+
+
+def test_code_that_a_wheel_runs_by_itself_is_named(good: Path, tmp_path: Path) -> None:
+    files = read(good)
+    path = next(path for path in files if path.startswith("wheels/idna-"))
+    hooked = wheel("idna", "3.20", files={"hook.pth": "import os\n"}).data
+    seen = audit(write(files | {path: hooked}, tmp_path / "hooked.difypkg"))
+    assert [finding.slug for finding in seen.findings()] == ["unusual-wheel"]
+    assert seen.findings()[0].message == "idna-3.20-py3-none-any.whl: hook.pth runs at every start of Python"
 
 
 def test_a_second_entry_of_a_name_is_refused(good: Path, tmp_path: Path) -> None:

@@ -192,12 +192,20 @@ def _rehashed(files: Files, path: str, data: bytes) -> Files:
     return files | changed | {path: data}
 
 
-def _tampered(files: Files) -> Files:
-    path = _wheel(files, "idna")
-    content = io.BytesIO(files[path])
+def _planted(files: Files) -> bytes:
+    """Return the wheel of idna with a file that its RECORD does not name."""
+    content = io.BytesIO(files[_wheel(files, "idna")])
     with zipfile.ZipFile(content, "a") as wheel:
         wheel.writestr("idna/planted.py", "import os\n")
-    return files | {path: content.getvalue()}
+    return content.getvalue()
+
+
+def _tampered(files: Files) -> Files:
+    return files | {_wheel(files, "idna"): _planted(files)}
+
+
+def _untrue(files: Files) -> Files:
+    return _rehashed(files, _wheel(files, "idna"), _planted(files))
 
 
 def _damaged(files: Files) -> Files:
@@ -432,6 +440,13 @@ SHELF: Final = (
         audit=EVERY,
         stale_record=True,
         why="the daemon does not read the record",
+    ),
+    Broken(
+        name="untrue-wheel",
+        slug="untrue-wheel",
+        make=_untrue,
+        audit=EVERY,
+        why="uv installs a local wheel with files that its RECORD does not name; what was put in would run",
     ),
     Broken(name="damaged-wheel", slug="damaged-wheel", make=_damaged, audit=EVERY, daemon=EVERY),
     Broken(

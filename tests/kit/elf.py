@@ -33,3 +33,19 @@ def shared_object(machine: str, versions: Sequence[str], *, wide: bool = True, p
         segments += struct.pack("<IIIIIIII", 2, dynamic, base + dynamic, 0, entry * len(tags), 0, 4, 4)
     table = b"".join(struct.pack(f"<{'qQ' if wide else 'iI'}", *tag) for tag in tags)
     return ident + header + segments + bytes(padding) + strings + verneed + table
+
+
+def back_and_forth(size: int, times: int = 200) -> bytes:
+    """Return a library whose tables lie at both ends of `size` bytes, so that they are read back and forth."""
+    head, segment, needs, far = 64, 56, 64 + 2 * 56, size - 256
+    tags = [(5, needs), (0x6FFFFFFE, needs), (0x6FFFFFFF, times), (0, 0)]
+    header = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, head, 0, 0, head, segment, 2, 0, 0, 0)
+    header += struct.pack("<IIQQQQQQ", 1, 4, 0, 0, 0, size, size, 4096)
+    header += struct.pack("<IIQQQQQQ", 2, 4, far + 32, far + 32, 0, 16 * len(tags), 0, 8)
+    table = b"".join(
+        struct.pack("<HHIII", 1, 1, 1, far - needs - 16 * number, 16 if number < times - 1 else 0)
+        for number in range(times)
+    )
+    end = struct.pack("<IHHII", 0, 0, 2, 1, 0).ljust(32, b"\0") + b"".join(struct.pack("<qQ", *tag) for tag in tags)
+    return (header + table).ljust(far, b"\0") + end.ljust(256, b"\0")

@@ -11,6 +11,7 @@ from packaging.tags import parse_tag
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from difyoff.difypkg.archives.wheel import WheelReport
 from difyoff.difypkg.target import TARGETS
 from difyoff.verify.audit.closure import Closure, read_project, read_rules, walk
 from difyoff.verify.audit.universal import find_universal, is_confined_alike, list_resolved_worlds
@@ -35,6 +36,7 @@ def _wheel(
         requires=tuple(map(Requirement, requires)),
         requires_python=SpecifierSet(python) if python else None,
         libraries=(),
+        report=WheelReport(filename=f"{name}-{version}-{tag}.whl"),
     )
 
 

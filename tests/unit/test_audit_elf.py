@@ -5,6 +5,7 @@ import platform
 import sys
 import sysconfig
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from difyoff.verify.contents.elf import NotElfError, SharedObject, read_elf
+from difyoff.verify.contents.members import Forward, Unreadable
 from kit.elf import shared_object
 
 
@@ -76,3 +78,31 @@ def test_this_python_s_own_modules_run_on_this_machine() -> None:
     assert {library.machine for library in seen} <= {platform.machine()}
     assert all(library.glibc is None or library.glibc <= host for library in seen)
     assert not modules or any(library.glibc for library in seen)
+
+
+@given(
+    st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 220), st.integers(0, 40)), max_size=8), st.integers(1, 9)
+)
+def test_what_is_read_forward_is_what_a_file_gives(data: bytes, reads: list[tuple[int, int]], piece: int) -> None:
+    forward = Forward(lambda: (data[start : start + piece] for start in range(0, len(data), piece)), times=9)
+    for offset, size in reads:
+        forward.seek(offset)
+        assert forward.read(size) == data[offset : offset + size]
+
+
+def test_a_file_is_begun_a_few_times_and_no_more() -> None:
+    forward = Forward(lambda: iter([b"ab", b"cd"]), times=2)
+    assert forward.read(4) == b"abcd"
+    forward.seek(0)
+    assert forward.read(4) == b"abcd"
+    forward.seek(0)
+    with pytest.raises(Unreadable):
+        forward.read(1)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="needs a Linux with glibc")
+def test_real_libraries_are_begun_often_enough() -> None:
+    for module in Path(sysconfig.get_path("platstdlib"), "lib-dynload").glob("*.so"):
+        data = module.read_bytes()
+        pieces = partial(map, lambda start, data=data: data[start : start + 4096], range(0, len(data), 4096))
+        assert read_elf(Forward(pieces)) == _read(data)

@@ -6,6 +6,7 @@ import pytest
 from packaging.markers import Marker
 from packaging.utils import parse_wheel_filename
 
+from difyoff.difypkg.archives.wheel import WheelReport
 from difyoff.difypkg.daemons import Settings, newest, release
 from difyoff.difypkg.diagnosis import Diagnosis
 from difyoff.difypkg.record import Record, SourceRecord, TargetRecord
@@ -130,6 +131,7 @@ def _wheel(filename: str) -> BundledWheel:
         requires=(),
         requires_python=None,
         libraries=(),
+        report=WheelReport(filename=filename),
     )
 
 

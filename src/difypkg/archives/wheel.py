@@ -15,11 +15,11 @@ import io
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.parser import HeaderParser
 from functools import cache
 from importlib.resources import files
-from typing import BinaryIO, Final, Literal
+from typing import IO, Final, Literal
 
 from packaging.tags import Tag
 from packaging.utils import (
@@ -84,9 +84,12 @@ class WheelReport:
     notes: tuple[str, ...] = ()
 
     @property
-    def is_damaged(self) -> bool:
-        """Whether it is not even an archive that can be read."""
-        return any(fault.kind == "archive" for fault in self.faults)
+    def unusual(self) -> tuple[str, ...]:
+        """What does not refuse it and should be known, a line each: waived faults, code that runs, notes."""
+        lines = [f"accepted all the same: {fault.detail}" for fault in self.waived]
+        lines += [f"{path} runs at every start of Python" for path in self.code if path.endswith(".pth")]
+        lines += [f"{path} is installed as a program" for path in self.code if not path.endswith(".pth")]
+        return tuple(f"{self.filename}: {line}" for line in (*lines, *self.notes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,31 +111,32 @@ def waivers() -> Mapping[str, Waiver]:
     }
 
 
-def check_wheel(file: BinaryIO, filename: str, sha256: str | None = None) -> WheelReport:
+def check_wheel(file: IO[bytes], filename: str, sha256: str | None = None) -> WheelReport:
     """Read a whole wheel, within the limits of its profile, and judge it. `file` can be read anywhere.
 
     `sha256` is the file's, in hex: faults that are waived for it are reported as such.
     """
     try:
-        reader = ZipReader(file, WHEEL)
-        report = judge_wheel(reader, filename)
+        return report_wheel(ZipReader(file, WHEEL), filename, sha256)
     except ArchiveFault as fault:
         detail = "; ".join((fault.what, *fault.evidence))
-        report = WheelReport(filename=filename, faults=(WheelFault(kind="archive", detail=detail),))
+        return WheelReport(filename=filename, faults=(WheelFault(kind="archive", detail=detail),))
+
+
+def report_wheel(reader: ZipReader, filename: str, sha256: str | None = None) -> WheelReport:
+    """Judge a wheel that is open, as `check_wheel` does. Raises `ArchiveFault` where a content cannot be read."""
+    report = _judge_wheel(reader, filename)
     waiver = waivers().get(sha256 or "")
     if waiver is None or not report.faults:
         return report
-    return WheelReport(
-        filename=filename,
+    return replace(
+        report,
         faults=tuple(fault for fault in report.faults if fault.kind not in waiver.kinds),
         waived=tuple(fault for fault in report.faults if fault.kind in waiver.kinds),
-        code=report.code,
-        notes=report.notes,
     )
 
 
-def judge_wheel(reader: ZipReader, filename: str) -> WheelReport:
-    """Judge a wheel that is open. Raises `ArchiveFault` where a content cannot be read."""
+def _judge_wheel(reader: ZipReader, filename: str) -> WheelReport:
     try:
         name, version, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
@@ -147,6 +151,13 @@ def dist_info(reader: ZipReader, name: NormalizedName, version: Version) -> str 
     folders = {entry.path.partition("/")[0] for entry in reader.entries if "/" in entry.path}
     found = [folder for folder in folders if folder.endswith(".dist-info")]
     return found[0] if len(found) == 1 and _is_of(found[0].removesuffix(".dist-info"), name, version) else None
+
+
+def read_description(reader: ZipReader, name: NormalizedName, version: Version) -> bytes | None:
+    """Return a wheel's METADATA; None where there is not exactly one, of this distribution, of a sensible size."""
+    folder = dist_info(reader, name, version)
+    found = [entry for entry in reader.entries if entry.path == f"{folder}/METADATA"]
+    return reader.read(found[0]) if found and found[0].size <= _LARGEST["METADATA"] else None
 
 
 def _is_of(stem: str, name: NormalizedName, version: Version) -> bool:

@@ -17,7 +17,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from .faults import ArchiveFault
 from .names import check_path, check_unique
@@ -85,7 +85,7 @@ class ZipReader:
     Several threads may read at once.
     """
 
-    def __init__(self, stream: BinaryIO, profile: Profile) -> None:
+    def __init__(self, stream: IO[bytes], profile: Profile) -> None:
         self.profile = profile
         self._stream = stream
         self._lock = threading.Lock()

@@ -15,6 +15,7 @@ from ..report import Check
 from .dependencies import Installs, find_incomplete, find_missing_files, find_original, walk_all
 from .integrity import find_changed_files, find_changed_wheels, list_unhashed
 from .libraries import find_foreign_libraries
+from .records import find_untrue_wheels
 from .settings import (
     find_built_project,
     find_foreign_environments,
@@ -123,6 +124,7 @@ def _check_install(package: Package, log: "_Log") -> None:
     log.check("dependencies", lambda: _find_incomplete(package, installs, missing))
     log.check("libraries", lambda: find_foreign_libraries(package.house.wheels, package.targets))
     log.check("hashes", lambda: find_changed_wheels(package, installs.requirements))
+    log.check("wheels", lambda: find_untrue_wheels(package.house.wheels))
     log.check("hashes written down", lambda: _find_unhashed(package))
     log.check(
         "record", lambda: find_changed_files(package) if package.record else "the package has no record of difyoff"

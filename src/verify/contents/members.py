@@ -3,7 +3,7 @@
 import errno
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
@@ -26,6 +26,56 @@ def seekable(archive: Archive, member: Member) -> Iterator[IO[bytes]]:
                 copy.write(chunk)
             copy.seek(0)
             yield copy
+
+
+class Unreadable(Exception):  # noqa: N818 - says what the file is
+    """A file that would have to be read from its beginning too often."""
+
+
+class Forward:
+    """A file that comes in pieces, from its beginning each time that it is read backwards: a few times, and no more.
+
+    What is compressed can only be read forward: going back and forth in a library that unpacks to a gigabyte costs
+    minutes. A real library is begun three times: for its tables' places, the tables, and the names in them.
+    """
+
+    def __init__(self, begin: Callable[[], Iterator[bytes]], times: int = 4) -> None:
+        self._begin = begin
+        self._left = times
+        self._pieces: Iterator[bytes] = iter(())
+        self._start = 0
+        self._piece = b""
+        self._place = 0
+        self._start_again()
+
+    def _start_again(self) -> None:
+        if self._left == 0:
+            raise Unreadable
+        self._left -= 1
+        self._pieces, self._start, self._piece = self._begin(), 0, b""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to an offset from the beginning."""
+        self._place = offset
+        return offset
+
+    def read(self, size: int, /) -> bytes:
+        """Read at most so many bytes. Raises `Unreadable`."""
+        if self._place < self._start:
+            self._start_again()
+        data = b""
+        while len(data) < size:
+            inside = self._place + len(data) - self._start
+            if inside < len(self._piece):
+                data += self._piece[inside : inside + size - len(data)]
+                continue
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            self._start += len(self._piece)
+            self._piece = piece
+        self._place += len(data)
+        return data
 
 
 class _Window(io.RawIOBase):

@@ -1,12 +1,10 @@
 """The wheels of a package, read where they lie: names, tags, their own metadata, and what their libraries need."""
 
-import errno
 import re
-import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from packaging.metadata import InvalidMetadata, Metadata
@@ -24,23 +22,19 @@ from packaging.utils import (
 from packaging.version import Version
 
 from ...difypkg.archive import Archive, Member
+from ...difypkg.archives.faults import ArchiveFault
+from ...difypkg.archives.profiles import WHEEL
+from ...difypkg.archives.wheel import WheelReport, read_description, report_wheel
+from ...difypkg.archives.zipreader import ZipReader
 from ...difypkg.diagnosis import REBUILD, Diagnosis
 from ...difypkg.target import Target
 from ..finding import Finding
 from .elf import NotElfError, SharedObject, read_elf
-from .members import seekable
+from .members import Forward, Unreadable, seekable
 
-_READ_ERRORS: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-)
-_LARGEST_METADATA: Final = 16 * 1024 * 1024
 _LONGEST_LICENCE: Final = 100
+_READERS: Final = 4
+"""Wheels that are read at once: unpacking and hashing use one processor each."""
 _ALIASES: Final = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _MANYLINUX: Final = re.compile(r"(?:manylinux_(\d+)_(\d+)|(manylinux1|manylinux2010|manylinux2014))_.+")
 
@@ -56,6 +50,7 @@ class BundledWheel:
     """One wheel of the package: `path` in it, `sha256` in hex, `size` in bytes; the rest by its METADATA.
 
     `licence` is an SPDX expression where `licence_is_expression` (PEP 639), else what older metadata say.
+    `report` says whether its files are those of its own RECORD.
     """
 
     path: str
@@ -67,6 +62,7 @@ class BundledWheel:
     requires: tuple[Requirement, ...]
     requires_python: SpecifierSet | None
     libraries: tuple[tuple[str, SharedObject], ...]
+    report: WheelReport
     licence: str | None = None
     licence_is_expression: bool = False
 
@@ -121,13 +117,15 @@ def read_wheelhouse(archive: Archive, digests: Mapping[str, bytes]) -> tuple[Whe
     wheels: list[BundledWheel] = []
     sdists: dict[NormalizedName, str] = {}
     damaged: dict[str, str] = {}
+    members = [member for member in archive.members if member.path.endswith(".whl")]
+    with ThreadPoolExecutor(_READERS) as pool:
+        for read in pool.map(lambda member: _try_wheel(archive, member, digests[member.path].hex()), members):
+            if isinstance(read, BundledWheel):
+                wheels.append(read)
+            else:
+                damaged[read[0]] = read[1]
     for member in archive.members:
-        if member.path.endswith(".whl"):
-            try:
-                wheels.append(_read_wheel(archive, member, digests[member.path].hex()))
-            except _UnfitError as error:
-                damaged[member.path] = f"{member.path} is not a readable wheel: {error}"
-        elif member.path.endswith((".tar.gz", ".zip")):
+        if member.path.endswith((".tar.gz", ".zip")):
             try:
                 sdists[parse_sdist_filename(member.path.rpartition("/")[2])[0]] = member.path
             except InvalidSdistFilename:
@@ -159,22 +157,32 @@ def _folder(path: str) -> str:
     return path.rpartition("/")[0] or "."
 
 
-def _read_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel:
+def _try_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel | tuple[str, str]:
+    """Return the wheel, or its path and why it cannot be read."""
     try:
-        name, version, _, tags = parse_wheel_filename(member.path.rpartition("/")[2])
+        return _read_wheel(archive, member, sha256)
+    except _UnfitError as error:
+        return member.path, f"{member.path} is not a readable wheel: {error}"
+
+
+def _read_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel:
+    filename = member.path.rpartition("/")[2]
+    try:
+        name, version, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
         raise _UnfitError(str(error)) from error
     try:
-        with seekable(archive, member) as file, zipfile.ZipFile(file) as wheel:
-            metadata = Metadata.from_email(_read_metadata(wheel, name, version), validate=False)
+        with seekable(archive, member) as file:
+            wheel = ZipReader(file, WHEEL)
+            text = read_description(wheel, name, version)
+            if text is None:
+                raise _UnfitError(f"it does not have exactly one METADATA file, of {name} {version}")
+            report = report_wheel(wheel, filename, sha256)
             libraries = tuple(_libraries(wheel)) if any(tag.platform != "any" for tag in tags) else ()
-    except _READ_ERRORS as error:
-        raise _UnfitError(f"it is not a readable archive ({error})") from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # that of a place before the file's beginning, which a damaged one may name
-            raise
-        raise _UnfitError("it is not a readable archive") from error
+    except ArchiveFault as fault:
+        raise _UnfitError("; ".join((fault.what, *fault.evidence))) from fault
     try:
+        metadata = Metadata.from_email(text, validate=False)
         if (canonicalize_name(metadata.name), metadata.version) != (name, version):
             raise _UnfitError(f"its metadata is that of {metadata.name} {metadata.version}")
         requires, requires_python = tuple(metadata.requires_dist or ()), metadata.requires_python
@@ -182,8 +190,6 @@ def _read_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel:
         raise _UnfitError(f"its metadata cannot be read ({error})") from error
     licence, is_expression = _licence(metadata)
     return BundledWheel(
-        licence=licence,
-        licence_is_expression=is_expression,
         path=member.path,
         name=name,
         version=version,
@@ -193,6 +199,9 @@ def _read_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel:
         requires=requires,
         requires_python=requires_python,
         libraries=libraries,
+        report=report,
+        licence=licence,
+        licence_is_expression=is_expression,
     )
 
 
@@ -210,25 +219,13 @@ def _licence(metadata: Metadata) -> tuple[str | None, bool]:
     return short or " or ".join(classified) or None, False
 
 
-def _read_metadata(wheel: zipfile.ZipFile, name: NormalizedName, version: Version) -> bytes:
-    found = [
-        info
-        for info in wheel.infolist()
-        if info.filename.count("/") == 1 and info.filename.endswith(".dist-info/METADATA")
-    ]
-    if len(found) != 1:
-        raise _UnfitError(f"it holds {len(found)} METADATA files of {name} {version}, not one")
-    if found[0].file_size > _LARGEST_METADATA:
-        raise _UnfitError(f"its METADATA is larger than {_LARGEST_METADATA >> 20} MiB")
-    return wheel.read(found[0])
-
-
-def _libraries(wheel: zipfile.ZipFile) -> Iterator[tuple[str, SharedObject]]:
-    for info in wheel.infolist():
-        if not (info.filename.endswith(".so") or ".so." in info.filename):
+def _libraries(wheel: ZipReader) -> Iterator[tuple[str, SharedObject]]:
+    for entry in wheel.entries:
+        if not (entry.path.endswith(".so") or ".so." in entry.path):
             continue
-        with wheel.open(info) as stream:
-            try:
-                yield info.filename, read_elf(stream)
-            except NotElfError:
-                continue  # a linker script, an empty file: nothing that would be loaded, or not by us to judge
+        try:
+            yield entry.path, read_elf(Forward(partial(wheel.chunks, entry)))
+        except NotElfError:
+            continue  # a linker script, an empty file: nothing that would be loaded, or not by us to judge
+        except Unreadable as error:
+            raise _UnfitError(f"{entry.path} is made so that reading it takes minutes") from error
