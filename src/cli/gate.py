@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..difypkg.daemons import Release, Settings
 from ..difypkg.files import write_atomically
@@ -13,7 +13,11 @@ from ..repack.workshop import Workshop
 from ..verify.api import verify
 from ..verify.options import VerifyOptions
 from ..verify.report import Verdict, VerificationReport, to_json
+from ..verify.trust import NO_TRUST, Trust
 from .verification import ImageChoice, NotPublishedError, VerifyView
+
+if TYPE_CHECKING:
+    from .signer import Signer  # with it comes a library that few builds need
 
 _ASIDE: Final[dict[Verdict, str]] = {"failed": ".rejected", "error": ".unverified", "not-verified": ".unverified"}
 
@@ -29,6 +33,7 @@ class VerifyingGate:
         releases: tuple[Release, ...],
         *,
         image: ImageChoice,
+        signer: "Signer | None",
         quiet: bool,
     ) -> None:
         self.report: VerificationReport | None = None
@@ -44,6 +49,7 @@ class VerifyingGate:
             image=image.reference,
             pull=image.pull,
             platform=image.platform,
+            trust=Trust(public_keys=(signer.public_key,)) if signer else NO_TRUST,
         )
 
     def __call__(self, draft: Draft) -> Draft:

@@ -19,13 +19,14 @@ _OVERHEAD: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """A package file: `size` in bytes, `unpacked_size` as the daemon sums it."""
+    """A package file: `size` in bytes, `unpacked_size` as the daemon sums it; `signed` by a key of the site's own."""
 
     path: Path
     sha256: str
     size: int
     unpacked_size: int
     identity: Identity
+    signed: bool = False
 
 
 def write_package(target: Path, files: Mapping[str, PluginFile], manifest: Manifest) -> Packed:

@@ -75,7 +75,7 @@ def describe(plugin: Plugin, contents: Contents, packed: Packed, state: State, o
             file_size=packed.size,
             unpacked_size=packed.unpacked_size,
             wheels_size=wheels_size,
-            signed=False,
+            signed=packed.signed,
         ),
     )
 

@@ -11,6 +11,7 @@ from ..sandbox.isolation import Isolation
 from ..uvrun.environment import IndexSettings
 from .report import ScenarioReport
 from .scenario import Scenario
+from .trust import NO_TRUST, Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class VerifyOptions:
     `targets` the package's own are taken: those of its record, else those of `candidates` that its wheels are for.
     `version` is difyoff's own. `image` is the container image in place of the release's: the release that its tag names
     is the one, then. `pull` says when to ask a registry, `platform` is Docker's word (`linux/arm64`). `isolation` is
-    for tests: None takes the strongest that holds.
+    for tests: None takes the strongest that holds. `trust` says whom the package must come from.
     """
 
     cache: Path
@@ -66,6 +67,7 @@ class VerifyOptions:
     pull: Literal["never", "missing", "always"] = "missing"
     platform: str | None = None
     isolation: Isolation | None = None
+    trust: Trust = NO_TRUST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from difyoff.difypkg.archive import Archive
+from difyoff.difypkg.identity import checksum
 from difyoff.signing.keys import read_public_key
 from difyoff.signing.packages import check_signature
 from difyoff.signing.provenance import check_provenance
@@ -15,6 +16,7 @@ from kit.broken import build_good
 from kit.cli import Run, difyoff
 from kit.documents import check_document
 from kit.index import Index
+from kit.plugins import write_plugin
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,47 @@ def test_nothing_is_overwritten_unasked(good: Path, keys: Path, tmp_path: Path) 
     assert (run.code, package.read_bytes()) == (1, before)
     assert difyoff(*arguments, "--force", cwd=tmp_path).code == 0
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_build_is_signed_and_the_same_when_it_is_built_again(
+    index: Index, keys: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    plugin = write_plugin(tmp_path / "plugin")
+    arguments = ("build", "--sign", keys / "site.private.pem", "--json", plugin)
+    first, second = (difyoff(*arguments, cwd=tmp_path) for _ in range(2))
+    assert [run.result["status"] for run in (first, second)] == ["written", "up to date"], first.stderr
+    package = first.result["package"]
+    assert second.result["package"] == package
+    with Archive(tmp_path / package["path"]) as archive:
+        assert check_signature(archive, [read_public_key(keys / "site.public.pem")]).state == "confirmed"
+        assert package["identity"].endswith(checksum(archive.digests()))
+    names = [setting["name"] for setting in first.result["site"]]
+    assert "FORCE_VERIFYING_SIGNATURE" not in names
+    assert "THIRD_PARTY_SIGNATURE_VERIFICATION_ENABLED" in names
+
+
+@pytest.mark.parametrize("asked", ["its key", "another key", "unsigned"])
+def test_verify_asks_for_the_signature(good: Path, keys: Path, tmp_path: Path, cache: Path, asked: str) -> None:
+    package = good
+    if asked != "unsigned":
+        package = _signed(difyoff("sign", "--key", keys / "site.private.pem", "-o", tmp_path, good, cwd=tmp_path))
+    difyoff("keygen", "-o", "other", cwd=tmp_path)
+    key = tmp_path / "other.public.pem" if asked == "another key" else keys / "site.public.pem"
+    run = difyoff("verify", "--daemon", "0.5.3", "--public-key", key, package, cwd=tmp_path)
+    assert (run.code == 0) == (asked == "its key"), run.stderr
+    assert ("error[bad-signature]" in run.stderr) == (asked != "its key")
+
+
+def test_verify_asks_for_the_provenance(good: Path, keys: Path, tmp_path: Path, cache: Path) -> None:
+    key, public = keys / "site.private.pem", keys / "site.public.pem"
+    run = difyoff("sign", "--key", key, "--provenance", "-o", tmp_path, good, cwd=tmp_path)
+    package, proof = map(Path, run.stdout.splitlines())
+    asked = ("verify", "--daemon", "0.5.3", "--public-key", public, "--provenance", proof, package)
+    assert difyoff(*asked, cwd=tmp_path).code == 0
+    proof.write_bytes(proof.read_bytes().replace(b'"sig": "', b'"sig": "AAAA'))
+    run = difyoff(*asked, cwd=tmp_path)
+    assert (run.code, "error[provenance-not-proved]" in run.stderr) == (1, True), run.stderr
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ssh"])

@@ -46,6 +46,7 @@ from ..verification import (
 
 if TYPE_CHECKING:
     from ..gate import VerifyingGate
+    from ..signer import Signer
 
 
 @click.command("build", cls=VerifyCommand)
@@ -78,6 +79,12 @@ if TYPE_CHECKING:
     " libraries and, with --platform, for another architecture.  [default: this machine]",
 )
 @click.option("--build-image", metavar="REF", help="The image for --build-in.  [default: that of --image]")
+@click.option(
+    "--sign",
+    "signing_key",
+    metavar="KEY",
+    help="Sign the package with this private key of `keygen`: a file, or env:NAME for one in a variable.",
+)
 @click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
 @click.option("--index-url", help="Fetch every file from this index, whatever the plugin's lock names.")
 @click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
@@ -98,6 +105,7 @@ def command(
     target_file: Path | None,
     build_in: Literal["docker"] | None,
     build_image: str | None,
+    signing_key: str | None,
     max_size: int | None,
     index_url: str | None,
     suffix: str,
@@ -125,6 +133,7 @@ def command(
         force=force,
         with_env=with_env,
     )
+    signer = _signer(signing_key) if signing_key else None
     chosen = ImageChoice(reference=image, pull=pull, platform=platform)
     results = []
     with open_workshop(
@@ -137,8 +146,9 @@ def command(
         for plugin in plugins:
             gate = None
             if verify_backend:
-                gate = _gate(options, workshop, verify_backend, releases, image=chosen, quiet=quiet)
-            results.append(_build_one(plugin, options, workshop, gate, quiet=quiet))
+                gate = _gate(options, workshop, verify_backend, releases, image=chosen, signer=signer, quiet=quiet)
+            between = tuple(stage for stage in (signer, gate) if stage is not None)
+            results.append(_build_one(plugin, options, workshop, gate, between, quiet=quiet))
             if results[-1].package is not None and not as_json:
                 click.echo(results[-1].package.path)
     code = worst(Exit(result.exit_code) for result in results)
@@ -157,6 +167,12 @@ def _build_image(options: Options, reference: str | None, image: ImageChoice) ->
     )
 
 
+def _signer(key: str) -> "Signer":
+    from ..signer import open_signer  # with it comes a library that few builds need
+
+    return open_signer(key)
+
+
 def _gate(
     options: Options,
     workshop: Workshop,
@@ -164,19 +180,26 @@ def _gate(
     releases: tuple[Release, ...],
     *,
     image: ImageChoice,
+    signer: "Signer | None",
     quiet: bool,
 ) -> "VerifyingGate":
     from ..gate import VerifyingGate  # with it comes the whole verifier, which a mere build does without
 
-    return VerifyingGate(options, workshop, backend, releases, image=image, quiet=quiet)
+    return VerifyingGate(options, workshop, backend, releases, image=image, signer=signer, quiet=quiet)
 
 
 def _build_one(
-    plugin: Path, options: Options, workshop: Workshop, gate: "VerifyingGate | None", *, quiet: bool
+    plugin: Path,
+    options: Options,
+    workshop: Workshop,
+    gate: "VerifyingGate | None",
+    between: tuple[PublicationStage, ...],
+    *,
+    quiet: bool,
 ) -> BuildResult:
     try:
         with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
-            stages: tuple[PublicationStage, ...] = (pack, gate, publish) if gate else (pack, publish)
+            stages = (pack, *between, publish)
             built = build(local_place(plugin), options, workshop, listen=view, stages=stages)
             if gate is not None and gate.report is None:
                 gate.check(built.package.path)

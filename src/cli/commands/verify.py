@@ -17,6 +17,7 @@ from ...uvrun.environment import read_index_settings
 from ...verify.api import verify
 from ...verify.backends import BACKENDS, DEFAULT
 from ...verify.options import VerifyOptions
+from ...verify.trust import NO_TRUST, Trust
 from ..console import say, show_error
 from ..options import Size, cache_option, common, targets_of
 from ..reports import check_reports, emit
@@ -57,6 +58,23 @@ from ..verification import (
 @image_option
 @pull_option
 @platform_option
+@click.option(
+    "--public-key",
+    "public_keys",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="One of these keys must confirm the package's signature. May be repeated.",
+)
+@click.option(
+    "--provenance",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The provenance of the package; one of the keys or of the allowed signers must have signed it.",
+)
+@click.option(
+    "--allowed-signers",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The people who may sign a provenance, in the form of ssh-keygen(1).",
+)
 @click.option("--trust-plugin", is_flag=True, help="Start the plugin even where nothing protects this machine from it.")
 @cache_option
 @common
@@ -72,6 +90,9 @@ def command(
     image: str | None,
     pull: Literal["never", "missing", "always"],
     platform: str | None,
+    public_keys: tuple[Path, ...],
+    provenance: Path | None,
+    allowed_signers: Path | None,
     trust_plugin: bool,
     cache_dir: Path,
     as_json: bool,
@@ -89,6 +110,7 @@ def command(
         releases = chosen_releases(daemon, dify)
         targets = _choose_targets(arch, target_file)
         index = read_index_settings(os.environ)
+        trust = _read_trust(public_keys, provenance, allowed_signers)
     except DifyoffError as error:
         show_error(error.diagnosis)
         failed = VerifyResult(input="", exit_code=error.exit_code, diagnosis=error.diagnosis)
@@ -107,6 +129,7 @@ def command(
         image=image,
         pull=pull,
         platform=platform,
+        trust=trust,
     )
     results: list[VerifyResult] = []
     for package in packages:
@@ -114,6 +137,20 @@ def command(
         if results[-1].exit_code == Exit.DONE and not as_json:
             click.echo(package)
     return _end(results, as_json=as_json, reports=reports)
+
+
+def _read_trust(public_keys: Sequence[Path], provenance: Path | None, allowed_signers: Path | None) -> Trust:
+    """Return whom packages must come from. Raises `DifyoffError` (`key-unusable`)."""
+    if allowed_signers is not None and provenance is None:
+        raise click.UsageError("--allowed-signers is for --provenance, which is not given.")
+    if provenance is not None and not public_keys and allowed_signers is None:
+        raise click.UsageError("Name who may sign the provenance: --public-key or --allowed-signers.")
+    if not public_keys and provenance is None:
+        return NO_TRUST
+    from ...signing.keys import read_public_key
+
+    keys = tuple(map(read_public_key, public_keys))
+    return Trust(public_keys=keys, provenance=provenance, allowed_signers=allowed_signers)
 
 
 def _choose_targets(arch: str | None, file: Path | None) -> tuple[Target, ...]:

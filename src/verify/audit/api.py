@@ -12,6 +12,7 @@ from ...difypkg.site import size_verdict
 from ..finding import NOTHING, Finding, find_branches, name_releases
 from ..package import Package
 from ..report import Check
+from ..trust import NO_TRUST, Trust, find_unconfirmed_signature, find_unproved_provenance
 from .dependencies import Installs, find_incomplete, find_missing_files, find_original, walk_all
 from .integrity import find_changed_files, find_changed_wheels, list_unhashed
 from .libraries import find_foreign_libraries
@@ -82,14 +83,26 @@ def _checks(examined: Examined, wanted: frozenset[Branch | None]) -> Iterator[Ch
         yield Check(name=examined.name, status="passed", seconds=examined.seconds)
 
 
-def audit(package: Package, *, limit: int | None = None) -> Audit:
-    """Judge a package for its targets as the daemon would; `limit` is the site's in bytes, the daemon's without it."""
+def audit(package: Package, *, limit: int | None = None, trust: Trust = NO_TRUST) -> Audit:
+    """Judge a package for its targets as the daemon would.
+
+    `limit` is the site's in bytes, the daemon's without it; `trust` says whom the package must come from.
+    """
     log = _Log(package.digests)
     log.check("archive", lambda: ())  # opened, and every file of it hashed
     log.check("content", lambda: ())
     _check_upload(package, limit, log)
     _check_install(package, log)
+    _check_trust(package, trust, log)
     return Audit(package=package, examined=log.examined)
+
+
+def _check_trust(package: Package, trust: Trust, log: "_Log") -> None:
+    """Check whom the package comes from, where that is asked."""
+    if trust.public_keys:
+        log.check("signature", lambda: find_unconfirmed_signature(package, trust))
+    if trust.provenance is not None:
+        log.check("provenance", lambda: find_unproved_provenance(package, trust))
 
 
 def _check_upload(package: Package, limit: int | None, log: "_Log") -> None:
