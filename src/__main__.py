@@ -5,9 +5,16 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from .cli.main import run
+    try:
+        from .sandbox.signals import handle_signals
 
-    sys.exit(run(sys.argv[1:]))
+        handle_signals()
+        from .cli.main import run
+
+        code = int(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the command line was there to catch it
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

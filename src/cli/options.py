@@ -8,8 +8,10 @@ from typing import Any, Final, TypeVar
 import click
 from platformdirs import user_cache_path
 
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.target import ARCHITECTURES, TARGETS, Target
 from ..render.api import FORMATS
+from ..sandbox.cache import CHANGE_CACHE
 from .console import show_commands
 from .reports import ReportFile
 
@@ -37,6 +39,20 @@ def targets_of(architecture: str) -> tuple[Target, ...]:
     """Return the targets that `--arch` names."""
     names = ARCHITECTURES if architecture == "all" else (architecture,)
     return tuple(TARGETS[name] for name in ARCHITECTURES if name in names)
+
+
+def default_cache() -> Path:
+    """Return the user's cache folder. Raises `DifyoffError` (`store-not-writable`) where the user has no home."""
+    try:
+        return user_cache_path("difyoff")
+    except RuntimeError as error:
+        raise DifyoffError(
+            Diagnosis(
+                slug="store-not-writable",
+                message="this user has no home folder, so there is no place for the cache",
+                hint=CHANGE_CACHE,
+            )
+        ) from error
 
 
 arch_option = click.option(
@@ -67,7 +83,7 @@ verbose_option = click.option(
 cache_option = click.option(
     "--cache-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    default=lambda: user_cache_path("difyoff"),
+    default=lambda: default_cache(),
     envvar="DIFYOFF_CACHE_DIR",
     show_default="the user's cache folder",
     help="Where wheels, uv releases and what was built here are kept.",

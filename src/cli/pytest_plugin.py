@@ -100,20 +100,19 @@ def difyoff_verify(
 
 
 def _options(config: pytest.Config, daemons: Sequence[str]) -> "VerifyOptions":
-    from platformdirs import user_cache_path
-
     from .. import __version__
     from ..difypkg.daemons import release
     from ..difypkg.target import TARGETS
     from ..uvrun.environment import read_index_settings
     from ..verify.backends import BACKENDS, DEFAULT
     from ..verify.options import VerifyOptions
+    from .options import default_cache
 
     backend = _setting(config, "backend") or DEFAULT
     if backend not in BACKENDS:
         raise pytest.UsageError(f"difyoff_backend is {backend!r}; it is one of {', '.join(BACKENDS)}")
     return VerifyOptions(
-        cache=Path(os.environ.get("DIFYOFF_CACHE_DIR") or user_cache_path("difyoff")).absolute(),
+        cache=Path(os.environ.get("DIFYOFF_CACHE_DIR") or default_cache()).absolute(),
         index=read_index_settings(os.environ),
         version=__version__,
         backend=backend,

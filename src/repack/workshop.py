@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from ..difypkg.names import PYPROJECT, UV_TOML
 from ..difypkg.target import Target, admits
+from ..sandbox.cache import open_scratch, use_cache
 from ..sandbox.process import Command, Outcome, run
 from ..transfer.client import Client
 from ..transfer.store import WheelStore
@@ -64,9 +65,7 @@ class Workshop:
         """A private folder that goes when the workshop is closed."""
         with self.found.lock:
             if self.found.scratch is None:
-                self.cache.mkdir(parents=True, exist_ok=True)
-                folder = tempfile.TemporaryDirectory(prefix="build-", dir=self.cache)
-                self.found.scratch = Path(self.stack.enter_context(folder))
+                self.found.scratch = self.stack.enter_context(open_scratch(self.cache, "build"))
             return self.found.scratch
 
     @property
@@ -147,6 +146,7 @@ def open_workshop(
 ) -> Iterator[Workshop]:
     """Open a workshop; what it made for itself goes when the block ends. `report` is told what has to be fetched."""
     with ExitStack() as stack:
+        stack.enter_context(use_cache(cache))
         client = _client(version, index)
         stack.callback(client.close)
         yield Workshop(

@@ -19,6 +19,7 @@ from typing import IO, Final
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.redaction import redact
 from .output import Running, Stopped, collect
+from .signals import keep_exit_codes
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ def start(command: Command, *, cancel: threading.Event | None = None) -> Iterato
 @contextmanager
 def _spawn(command: Command, *, stdin: int) -> Iterator[subprocess.Popen[bytes]]:
     try:
+        keep_exit_codes()
         process = subprocess.Popen(
             command.argv,
             env=dict(command.environment),

@@ -17,8 +17,10 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -88,6 +90,15 @@ class Partial:
         self._file.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What `WheelStore.prune` found and removed, in files, and the bytes freed."""
+
+    found: int
+    removed: int
+    freed: int
+
+
 class WheelStore:
     """A content-addressed folder; any number of processes may use it at once.
 
@@ -119,6 +130,8 @@ class WheelStore:
         except OSError:
             return None
         if found == sha256:
+            with suppress(OSError):  # a store that may only be read
+                os.utime(path)  # for `prune`
             return size
         with self._errors(), suppress(FileNotFoundError):
             aside = self._folder("damaged")
@@ -197,6 +210,20 @@ class WheelStore:
                 finally:
                     os.close(descriptor)
         return freed
+
+    def prune(self, keep_days: int) -> Pruned:
+        """Remove files that no build has taken for that many days."""
+        removed = freed = 0
+        oldest = time.time() - keep_days * 86400
+        with self._errors():
+            files = [*self.root.glob("sha256/*/*")]
+            for path in files:
+                with suppress(FileNotFoundError):  # another prune, or a build that puts a damaged file aside
+                    status = path.stat()
+                    if status.st_mtime < oldest:
+                        path.unlink()
+                        removed, freed = removed + 1, freed + status.st_size
+        return Pruned(found=len(files), removed=removed, freed=freed)
 
     def free(self) -> int:
         """Return the bytes that the store's disk has free."""

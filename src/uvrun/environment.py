@@ -151,6 +151,14 @@ def read_index_settings(environ: Mapping[str, str], *, index_url: str | None = N
     return IndexSettings(config=config, environment=environment)
 
 
+def home_folder(environ: Mapping[str, str]) -> Path:
+    """Return the user's home folder; one that does not exist where the user has none, as in a container with any id."""
+    try:
+        return Path(environ.get("HOME") or Path.home())
+    except RuntimeError:
+        return Path("/nonexistent")
+
+
 def credentials(settings: IndexSettings) -> tuple[Credential, ...]:
     """Return the users and passwords that the index URLs and `UV_INDEX_NAME_USERNAME`/`_PASSWORD` give, in uv's order.
 
@@ -184,7 +192,7 @@ def _config_layers(environ: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
     elif environ.get("UV_NO_CONFIG", "").lower() in {"1", "true", "yes", "y", "on", "t"}:
         files = []
     else:
-        user = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or Path.home()) / ".config")
+        user = environ.get("XDG_CONFIG_HOME") or str(home_folder(environ) / ".config")
         system = [*(environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"), "/etc"]
         system_files = [Path(folder, "uv", "uv.toml") for folder in system if folder]
         files = [file for file in (Path(user, "uv", "uv.toml"),) if os.access(file, os.R_OK)]

@@ -16,7 +16,7 @@ from typing import Final
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.redaction import redact
 from ..sandbox.process import Command, run
-from .environment import IndexSettings, resolving
+from .environment import IndexSettings, home_folder, resolving
 from .uv import Uv
 
 _NEWEST_MINOR: Final = 30
@@ -97,9 +97,9 @@ def install_python(minor: tuple[int, int], *, uv: Uv, settings: IndexSettings, h
 def _candidates(version: str) -> Iterator[Path]:
     name = f"python{version}"
     yield from (Path(folder, name) for folder in os.get_exec_path())
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    pyenv = Path(os.environ.get("PYENV_ROOT") or home_folder(os.environ) / ".pyenv")
     yield from _newest_first(pyenv / "versions", f"{version}*/bin/{name}")
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    data = Path(os.environ.get("XDG_DATA_HOME") or home_folder(os.environ) / ".local" / "share")
     managed = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
     yield from _newest_first(managed, f"cpython-{version}*/bin/{name}")
     yield from (Path(folder, name) for folder in ("/usr/bin", "/usr/local/bin"))

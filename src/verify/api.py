@@ -1,6 +1,5 @@
 """The verification of one package: read it, let one backend after another judge it, report."""
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Final
 
 from ..difypkg.daemons import newest
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..sandbox.cache import open_scratch
 from .backends import AUDIT, open_backend
 from .inventory import take_inventory
 from .options import Listener, PackageRead, VerifyOptions, Workplace
@@ -26,7 +26,6 @@ def verify(path: Path, options: VerifyOptions, *, listen: Listener = lambda _: N
     Raises `DifyoffError` for a file that is not a package at all, and for what keeps everything from running, such as a
     missing CPython.
     """
-    options.cache.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
             package = stack.enter_context(open_package(path, targets=options.targets, candidates=options.candidates))
@@ -34,10 +33,8 @@ def verify(path: Path, options: VerifyOptions, *, listen: Listener = lambda _: N
             if error.diagnosis.slug in _UNUSABLE:
                 raise
             return _refuse(path, options, error.diagnosis, listen)
-        scratch = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="verify-", dir=options.cache, ignore_cleanup_errors=True)
-        )
-        reports = _judge(package, options, Path(scratch), listen)
+        scratch = stack.enter_context(open_scratch(options.cache, "verify"))
+        reports = _judge(package, options, scratch, listen)
         release = options.releases[0] if options.releases else newest()
         inventory = take_inventory(package, release, options.settings.max_package_size)
     return VerificationReport(

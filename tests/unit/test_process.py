@@ -3,6 +3,7 @@
 import os
 import select
 import shlex
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -184,6 +185,32 @@ def test_program_that_cannot_be_started_is_diagnosed(tmp_path: Path, content: st
     assert caught.value.diagnosis.slug == "command-not-started"
     assert str(program) in caught.value.diagnosis.message
     assert caught.value.exit_code == Exit.MACHINE
+
+
+_SIGNALS = ["INT", "QUIT", "TERM", "HUP", "USR1", "USR2", "CHLD"]
+_REPORT = r"""
+import signal, sys
+from difyoff.sandbox.process import Command, run
+from difyoff.sandbox.signals import handle_signals
+handle_signals()
+ignored = "import signal; print([n.name for n in signal.Signals if signal.getsignal(n) is signal.SIG_IGN])"
+outcome = run(Command(argv=(sys.executable, "-I", "-c", ignored + "; raise SystemExit(3)"), environment={}))
+print(outcome.code, outcome.stdout.strip())
+"""
+
+
+@pytest.mark.parametrize("name", _SIGNALS)
+def test_a_child_starts_with_the_defaults_of_signals_and_its_exit_code_is_kept(name: str) -> None:
+    """`nohup` ignores HUP, a shell's `trap ''` whatever it names; with SIGCHLD ignored all children seem to succeed."""
+    script = f'trap "" {name}; exec "$0" -c "$1"'
+    outcome = subprocess.run(["sh", "-c", script, sys.executable, _REPORT], capture_output=True, text=True, check=True)
+    assert outcome.stdout == "3 ['SIGPIPE', 'SIGXFSZ']\n"  # these two are Python's own
+
+
+def test_a_library_keeps_exit_codes_too() -> None:
+    script = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)" + _REPORT.replace("handle_signals()", "")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("3 ")
 
 
 class TestStart:

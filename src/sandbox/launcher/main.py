@@ -34,6 +34,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
     writable, readable = (tuple(map(Path, fields.pop(name))) for name in ("writable", "readable"))
     specification = _Specification(**fields, writable=writable, readable=readable)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, supervise.HANDLED)
+    for number in supervise.HANDLED:  # whoever started us may ignore some: neither we nor the command do
+        signal.signal(number, signal.SIG_DFL)
     try:
         alive = _new_processes(specification) if specification.namespaces else None
         launcher = os.getpid()
