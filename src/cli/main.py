@@ -16,6 +16,8 @@ from ..difypkg.diagnosis import Diagnosis, DifyoffError, Exit
 
 _COMMANDS: Final = {
     "build": "Make offline packages of plugins.",
+    "fetch": "Fetch plugins as they are, by name, URL or app.",
+    "search": "Find plugins of the marketplace.",
     "verify": "Prove that packages install and start without a network.",
     "inspect": "Show what a package holds and what each daemon release does with it.",
     "diagnose": "Name the cause of a failed install in a log.",

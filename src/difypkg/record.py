@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from .diagnosis import Diagnosis, DifyoffError
 from .edits import Edit
+from .place import FetchedFrom
 from .target import ARCHITECTURES, Target
 
 RECORD: Final = "difyoff.json"
@@ -18,10 +19,14 @@ SCHEMA_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRecord:
-    """The plugin as it came: its identity, as a package of the same files, and the SHA-256 of a `.difypkg`."""
+    """The plugin as it came: its identity, as a package of the same files, and the SHA-256 of a `.difypkg`.
+
+    `origin` is where it was fetched from; a plugin of the builder's own machine has none, nor its record the key.
+    """
 
     identity: str
     sha256: str | None
+    origin: FetchedFrom | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +106,10 @@ class Record:
 
 def dump_record(record: Record) -> bytes:
     """Return the record's canonical JSON."""
-    return (json.dumps(asdict(record), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    data = asdict(record)
+    if record.source.origin is None:
+        del data["source"]["origin"]
+    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def load_record(content: bytes) -> Record:

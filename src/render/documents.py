@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from ..difypkg.diagnosis import Diagnosis
 from ..difypkg.edits import Edit
+from ..difypkg.place import FetchedFrom
 from ..difypkg.record import BuildRecord, TargetRecord
 from ..signing.signoff import Ballot
 from ..verify.report import VerificationReport
@@ -64,6 +65,7 @@ class BuildResult:
     """What `build` made of one plugin; of a failure only `input`, `status`, `exit_code` and `diagnosis` are there.
 
     `verification` is the report of `--verify`. A package that did not pass is not published; `aside` is where it lies.
+    `origin` is where the plugin was fetched from, `app` the copy of the app that names it, null where there is none.
     """
 
     input: str
@@ -81,6 +83,46 @@ class BuildResult:
     site: tuple[SettingDocument, ...] = ()
     verification: VerificationReport | None = None
     aside: str | None = None
+    origin: FetchedFrom | None = None
+    app: str | None = None
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchResult:
+    """What `fetch` brought: `path` is the file or folder, `identity` that of its files as a package."""
+
+    input: str
+    status: Literal["written", "up to date", "failed"]
+    exit_code: int
+    path: str | None = None
+    sha256: str | None = None
+    identity: str | None = None
+    origin: FetchedFrom | None = None
+    findings: tuple[Diagnosis, ...] = ()
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferDocument:
+    """A plugin of the marketplace; `installs` as it counts them."""
+
+    plugin_id: str
+    version: str
+    installs: int
+    status: str
+    brief: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What the marketplace finds for some words: at most the first page of `total`."""
+
+    input: str
+    status: Literal["found", "nothing found", "failed"]
+    exit_code: int
+    plugins: tuple[OfferDocument, ...] = ()
+    total: int = 0
     diagnosis: Diagnosis | None = None
 
 
@@ -156,6 +198,26 @@ class BuildDocument:
     results: tuple[BuildResult, ...]
     exit_code: int
     command: Literal["build"] = "build"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchDocument:
+    """The document of `fetch`."""
+
+    results: tuple[FetchResult, ...]
+    exit_code: int
+    command: Literal["fetch"] = "fetch"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchDocument:
+    """The document of `search`."""
+
+    results: tuple[SearchResult, ...]
+    exit_code: int
+    command: Literal["search"] = "search"
     schema_version: int = SCHEMA_VERSION
 
 

@@ -67,7 +67,7 @@ def _record(
     workshop: Workshop,
 ) -> Record:
     return Record(
-        source=SourceRecord(identity=str(plugin.identity), sha256=plugin.sha256),
+        source=SourceRecord(identity=str(plugin.identity), sha256=plugin.sha256, origin=plugin.place.origin),
         targets=options.target_records,
         resolution=resolution.origin,
         wheels=tuple(map(wheel_record, wheelhouse.wheels)),

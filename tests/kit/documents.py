@@ -10,8 +10,10 @@ from difyoff.render.documents import (
     BuildDocument,
     DiagnoseDocument,
     FailureDocument,
+    FetchDocument,
     InspectDocument,
     KeygenDocument,
+    SearchDocument,
     SignDocument,
     SignoffDocument,
     VerifyDocument,
@@ -19,6 +21,8 @@ from difyoff.render.documents import (
 
 DOCUMENTS: dict[str, Any] = {
     "build": BuildDocument,
+    "fetch": FetchDocument,
+    "search": SearchDocument,
     "diagnose": DiagnoseDocument,
     "inspect": InspectDocument,
     "keygen": KeygenDocument,

@@ -43,8 +43,10 @@ class Handler(BaseHTTPRequestHandler):
             faults.pop(0)(self, body or b"")
         elif self.server.users and not self.authorised():
             self.answer(401, b"", {"WWW-Authenticate": "Basic"})
+        elif (route := self.server.routes.get(self.path.partition("?")[0])) is not None:
+            route(self, body or b"")
         elif body is None:
-            self.answer(404, b"no such file")
+            self.answer(404, self.server.missing)
         elif (asked := self.headers.get("Range")) is None:
             self.answer(200, body)
         else:
@@ -85,7 +87,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FileServer(ThreadingHTTPServer):
-    """`files` by path; `faults[path]` are taken one for each request, before the file is served as it should be."""
+    """`files` by path; `faults[path]` are taken one for each request, before the file is served as it should be.
+
+    `routes` answer for a path, whatever its query is; `missing` is the body of a 404.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -94,6 +99,8 @@ class FileServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.faults: defaultdict[str, list[Fault]] = defaultdict(list)
+        self.routes: dict[str, Fault] = {}
+        self.missing = b"no such file"
         self.users: set[str] = set()  # "user:password"
         self.requests: list[Request] = []
         self._context = context

@@ -1,6 +1,7 @@
 """`difyoff build`: make offline packages of plugins."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +12,6 @@ from ... import __version__
 from ...difypkg import daemons
 from ...difypkg.daemons import Release
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
-from ...difypkg.place import local_place
 from ...render.documents import (
     BuildDocument,
     BuildResult,
@@ -25,9 +25,12 @@ from ...repack.options import Options
 from ...repack.package import OfflinePackage
 from ...repack.publication import PublicationStage, pack, publish
 from ...repack.workshop import BuildImage, Workshop, open_workshop
+from ...sources.source import Access
+from ...sources.table import locate_member
 from ...uvrun.environment import read_index_settings
 from ..console import human_size, say, show_error, show_stage
 from ..options import Size, arch_option, cache_option, common, targets_of
+from ..places import Told, Wish, expand, open_access, write_copy
 from ..progress import BuildView
 from ..reports import check_reports, emit
 from ..targets import read_target
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
 
 
 @click.command("build", cls=VerifyCommand)
-@click.argument("plugins", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PLUGIN...")
+@click.argument("plugins", nargs=-1, required=True, metavar="PLUGIN...")
 @click.option(
     "-o",
     "--output-dir",
@@ -93,7 +96,7 @@ if TYPE_CHECKING:
 @cache_option
 @common
 def command(
-    plugins: tuple[Path, ...],
+    plugins: tuple[str, ...],
     output_dir: Path,
     verify_backend: str | None,
     daemon: tuple[str, ...],
@@ -116,11 +119,15 @@ def command(
     reports: tuple[Path, ...],
     quiet: bool,
 ) -> int:
-    """Make an offline package of each PLUGIN, a .difypkg file or a plugin's folder.
+    """Make an offline package of each PLUGIN.
+
+    PLUGIN is a .difypkg (- on standard input), a plugin's folder, author/name[:version] of the marketplace,
+    github:owner/repo[@tag][/asset], github:owner/repo@ref//folder, a URL, or an exported app, all of whose plugins are
+    built.
 
     The package carries every wheel that the plugin needs and installs without a network on every daemon release.
     """
-    check_reports(reports, plugins)
+    check_reports(reports, map(Path, plugins))
     releases = chosen_releases(daemon, dify)
     if build_image and not build_in:
         raise click.UsageError("--build-image is the image for --build-in docker, which is not given")
@@ -135,22 +142,31 @@ def command(
     )
     signer = _signer(signing_key) if signing_key else None
     chosen = ImageChoice(reference=image, pull=pull, platform=platform)
-    results = []
-    with open_workshop(
-        version=__version__,
-        index=read_index_settings(os.environ, index_url=index_url),
-        cache=cache_dir.expanduser().absolute(),
-        build_in=_build_image(options, build_image, chosen) if build_in else None,
-        report=lambda done: None if quiet else show_stage(done.name, done.text),
-    ) as workshop:
-        for plugin in plugins:
+    told = Told()
+    results: list[BuildResult] = []
+    with (
+        open_access(cache_dir, dify=dify, offline=False, listen=told) as access,
+        open_workshop(
+            version=__version__,
+            index=read_index_settings(os.environ, index_url=index_url),
+            cache=cache_dir.expanduser().absolute(),
+            build_in=_build_image(options, build_image, chosen) if build_in else None,
+            report=lambda done: None if quiet else show_stage(done.name, done.text),
+        ) as workshop,
+    ):
+
+        def build_wish(wish: Wish) -> BuildResult:
             gate = None
             if verify_backend:
                 gate = _gate(options, workshop, verify_backend, releases, image=chosen, signer=signer, quiet=quiet)
             between = tuple(stage for stage in (signer, gate) if stage is not None)
-            results.append(_build_one(plugin, options, workshop, gate, between, quiet=quiet))
-            if results[-1].package is not None and not as_json:
-                click.echo(results[-1].package.path)
+            result = _build_one(wish, access, options, workshop, gate, between, told, quiet=quiet)
+            if result.package is not None and not as_json:
+                click.echo(result.package.path)
+            return result
+
+        for plugin in plugins:
+            results += _build_named(plugin, access, options, told, build_wish, as_json=as_json)
     code = worst(Exit(result.exit_code) for result in results)
     emit(BuildDocument(results=tuple(results), exit_code=code), as_json=as_json, reports=reports)
     return code
@@ -188,30 +204,64 @@ def _gate(
     return VerifyingGate(options, workshop, backend, releases, image=image, signer=signer, quiet=quiet)
 
 
+def _build_named(
+    plugin: str,
+    access: Access,
+    options: Options,
+    told: Told,
+    build_wish: Callable[[Wish], BuildResult],
+    *,
+    as_json: bool,
+) -> list[BuildResult]:
+    """Build every plugin that a text names; an app gets a copy that names the packages."""
+    try:
+        made = [(wish, build_wish(wish)) for wish in expand(plugin, access)]
+    except DifyoffError as error:
+        return [_failed(plugin, error, told)]
+    try:
+        app = write_copy(made, options)
+    except DifyoffError as error:
+        return [*(result for _, result in made), _failed(plugin, error, told)]
+    if app is None:
+        return [result for _, result in made]
+    if not as_json:
+        click.echo(app)
+    return [replace(result, app=str(app)) for _, result in made]
+
+
+def _failed(name: str, error: DifyoffError, told: Told) -> BuildResult:
+    show_error(error.diagnosis)
+    return BuildResult(
+        input=name, status="failed", exit_code=error.exit_code, findings=told.take(), diagnosis=error.diagnosis
+    )
+
+
 def _build_one(
-    plugin: Path,
+    wish: Wish,
+    access: Access,
     options: Options,
     workshop: Workshop,
     gate: "VerifyingGate | None",
     between: tuple[PublicationStage, ...],
+    told: Told,
     *,
     quiet: bool,
 ) -> BuildResult:
     try:
+        place = locate_member(wish.member, access)
         with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
             stages = (pack, *between, publish)
-            built = build(local_place(plugin), options, workshop, listen=view, stages=stages)
+            built = build(place, options, workshop, listen=view, stages=stages)
             if gate is not None and gate.report is None:
                 gate.check(built.package.path)
             for finding in built.contents.findings:
                 view(finding)
     except DifyoffError as error:
-        show_error(error.diagnosis)
-        return BuildResult(input=str(plugin), status="failed", exit_code=error.exit_code, diagnosis=error.diagnosis)
+        return _failed(wish.name, error, told)
     except NotPublishedError as error:
         say(f"not published: {error}")
         return BuildResult(
-            input=str(plugin),
+            input=wish.name,
             status="refused" if error.report.verdict == "failed" else "not verified",
             exit_code=error.report.exit_code,
             identity=error.report.identity,
@@ -221,7 +271,9 @@ def _build_one(
         )
     if not quiet:
         _show(built, options)
-    return replace(_result(plugin, built, options), verification=gate.report if gate else None)
+    findings = (*told.take(), *built.contents.findings)
+    result = _result(wish.name, built, options)
+    return replace(result, findings=findings, origin=place.origin, verification=gate.report if gate else None)
 
 
 def _show(built: OfflinePackage, options: Options) -> None:
@@ -234,10 +286,10 @@ def _show(built: OfflinePackage, options: Options) -> None:
         say(f"  {setting.name}={setting.value}   {setting.reason}")
 
 
-def _result(plugin: Path, built: OfflinePackage, options: Options) -> BuildResult:
+def _result(name: str, built: OfflinePackage, options: Options) -> BuildResult:
     package = built.package
     return BuildResult(
-        input=str(plugin),
+        input=name,
         status=built.state,
         exit_code=Exit.DONE,
         identity=str(built.source.identity),
@@ -265,7 +317,6 @@ def _result(plugin: Path, built: OfflinePackage, options: Options) -> BuildResul
             for wheel in built.contents.wheels
         ),
         edits=built.contents.edits,
-        findings=built.contents.findings,
         size=SizeDocument(verdict=built.size.verdict, limit=built.size.limit, text=built.size.text),
         site=tuple(
             SettingDocument(name=each.name, value=each.value, where=each.where, reason=each.reason)

@@ -1,0 +1,124 @@
+"""What commands take as PLUGIN, brought onto this machine by `difyoff.sources`."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from .. import __version__
+from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.files import output_errors, temporary_name
+from ..difypkg.identity import IDENTIFIER_PATTERN, Identity
+from ..render.documents import BuildResult
+from ..repack.options import Options
+from ..sources.settings import read_source_settings
+from ..sources.shelf import Shelf
+from ..sources.source import Access, Collection, Member
+from ..sources.table import locate
+from ..sources.versions import sort_key
+from ..transfer.client import Client
+from .console import say, show_finding, show_stage
+
+offline_option = click.option(
+    "--offline", is_flag=True, help="Take everything from the cache, and list what it does not have."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """One plugin that was asked for, by itself or as a member of a collection."""
+
+    member: Member
+    collection: Collection | None = None
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        return self.member.name
+
+
+class Told:
+    """Shows the findings of sources, and keeps them for the result that they belong to."""
+
+    def __init__(self) -> None:
+        self._findings: list[Diagnosis] = []
+
+    def __call__(self, finding: Diagnosis) -> None:
+        """Show a finding and keep it."""
+        self._findings.append(finding)
+        show_finding(finding)
+
+    def take(self) -> tuple[Diagnosis, ...]:
+        """Return what was told since the last time."""
+        taken = tuple(self._findings)
+        self._findings.clear()
+        return taken
+
+
+@contextmanager
+def open_access(
+    cache: Path, *, dify: Sequence[str], offline: bool, listen: Callable[[Diagnosis], None]
+) -> Iterator[Access]:
+    """Yield the way to the sources; of several versions of Dify the oldest decides what is the latest plugin."""
+    client = Client(version=__version__)
+    try:
+        yield Access(
+            settings=read_source_settings(os.environ, dify=min(dify, key=sort_key, default=None)),
+            client=client,
+            shelf=Shelf(cache.expanduser().absolute()),
+            offline=offline,
+            listen=listen,
+        )
+    finally:
+        client.close()
+
+
+def expand(text: str, access: Access) -> tuple[Wish, ...]:
+    """Return the plugins that a text names; a single one is located already. Raises `DifyoffError`."""
+    found = locate(text, access)
+    if isinstance(found, Collection):
+        for finding in found.findings:
+            access.listen(finding)
+        return tuple(Wish(member=member, collection=found) for member in found.members)
+    return (Wish(member=Member(source=found)),)
+
+
+def write_copy(made: Sequence[tuple[Wish, BuildResult]], options: Options) -> Path | None:
+    """Write the copy of an app that names the packages that were made of its plugins; return its path.
+
+    None for what is not an app, and where a plugin could not be built: such a copy would name what is not there. Raises
+    `DifyoffError`: `not-an-app`, `output-exists`, `output-not-writable`.
+    """
+    collection = made[0][0].collection if made else None
+    if collection is None or collection.rewrite is None:
+        return None
+    failed = [wish.name for wish, result in made if result.package is None]
+    if failed:
+        say(f"{collection.name} is not copied: {len(failed)} of its {len(made)} plugins were not built")
+        return None
+    built: dict[str, Identity] = {}
+    for wish, result in made:
+        assert result.package is not None
+        match = IDENTIFIER_PATTERN.fullmatch(result.package.identity)
+        assert match is not None
+        identity = Identity(**match.groupdict())
+        built[wish.member.plugin_id or f"{identity.author}/{identity.name}"] = identity
+    content = collection.rewrite(built)
+    source = Path(collection.name)
+    path = options.output / f"{source.stem}{options.suffix or '-offline'}{source.suffix}"
+    if path.exists() and path.read_bytes() != content and not options.force:
+        raise DifyoffError(
+            Diagnosis(
+                slug="output-exists",
+                message=f"{path} exists and differs",
+                hint="Use --force to replace it, or another folder with -o.",
+            )
+        )
+    with temporary_name(path) as temporary, output_errors(path):
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    show_stage("app", f"{path.name} names the {len(built)} packages: import it in place of {source.name}")
+    return path
