@@ -44,6 +44,8 @@ class Release:
     """With a mirror, `requirements.txt` goes first."""
     venv: tuple[str, ...]
     """uv's arguments that make the virtual environment."""
+    replaces_venv: bool
+    """A `.venv` in the package without `bin/python` is replaced; before, the daemon stops at it."""
     pip: tuple[str, ...]
     """uv's arguments that install `requirements.txt`, with places to fill."""
     sync: tuple[str, ...]

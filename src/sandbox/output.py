@@ -13,6 +13,7 @@ LIMIT: Final = 8 << 20
 """Bytes of each stream that are kept."""
 
 _LONGEST_LINE: Final = 1 << 20  # bytes; a child that never writes a newline must not fill the memory
+_STDERR_KEPT: Final = 16 << 10  # bytes
 _STDERR_TAIL: Final = 1024  # bytes, as much as the daemon keeps of a plugin's stderr
 
 Stopped = Literal["timeout", "silence"]
@@ -50,6 +51,10 @@ def collect(pieces: Iterator[tuple[bytes, bytes]], *, timeout: float | None, sil
     return Collected(stdout=stdout.text(), stderr=stderr.text(), seconds=monotonic() - started, stopped=stopped)
 
 
+class LineTooLongError(Exception):
+    """A program wrote a line that is longer than its reader takes."""
+
+
 class Running:
     """A program that runs on while its output is read; `poll` gives its exit code, None while it runs."""
 
@@ -59,35 +64,57 @@ class Running:
         self._rest = b""
         self._read: deque[str] = deque()  # a caller that stops listening finds the rest of what was read here
         self._stderr = b""
+        self._unended = 0  # bytes of stderr's last line
 
     @property
     def stderr_tail(self) -> str:
         """The last 1024 bytes of stderr, as far as it was read while listening to stdout."""
+        return to_text(self._stderr[-_STDERR_TAIL:])
+
+    @property
+    def stderr(self) -> str:
+        """The last 16 KiB of it."""
         return to_text(self._stderr)
 
-    def lines(self, *, timeout: float) -> Iterator[str]:
+    def lines(self, *, timeout: float, longest: int | None = None) -> Iterator[str]:
         """Yield the lines of stdout, without their ends, until the program ends.
 
-        Raises `TimeoutError` once `timeout` seconds have passed since the first line was asked for.
+        Raises `TimeoutError` once `timeout` seconds have passed since the first line was asked for, and
+        `LineTooLongError` where a line of stdout or stderr has `longest` bytes or more; without it, lines of more than
+        1 MiB are cut.
         """
         deadline = monotonic() + timeout
         yield from self._waiting()
         for out, err in self._pieces:
-            self._stderr = (self._stderr + err)[-_STDERR_TAIL:]
+            self._stderr = (self._stderr + err)[-_STDERR_KEPT:]
             *whole, self._rest = (self._rest + out).split(b"\n")
-            if len(self._rest) > _LONGEST_LINE:
+            if longest is None and len(self._rest) > _LONGEST_LINE:
                 whole, self._rest = [*whole, self._rest], b""
-            self._read.extend(map(_line, whole))
+            for line in whole:
+                _refuse_longer(longest, len(line))
+                self._read.append(_line(line))
             yield from self._waiting()
+            _refuse_longer(longest, len(self._rest))
+            self._refuse_stderr(err, longest)
             if monotonic() >= deadline:
                 raise TimeoutError
         if self._rest:
             rest, self._rest = self._rest, b""
             yield _line(rest)
 
+    def _refuse_stderr(self, piece: bytes, longest: int | None) -> None:
+        first, *others = piece.split(b"\n")
+        _refuse_longer(longest, max(self._unended + len(first), *map(len, others), 0))
+        self._unended = len(others[-1]) if others else self._unended + len(first)
+
     def _waiting(self) -> Iterator[str]:
         while self._read:
             yield self._read.popleft()
+
+
+def _refuse_longer(longest: int | None, length: int) -> None:
+    if longest is not None and length >= longest:
+        raise LineTooLongError
 
 
 def to_text(data: bytes) -> str:

@@ -1,9 +1,9 @@
 """What the outcome of a daemon's step means: pure functions from what was seen to a diagnosis or a check."""
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
-
-from packaging.version import InvalidVersion, Version
 
 from ..difypkg.daemons import Plan, Release, Step
 from ..difypkg.diagnosis import REBUILD, Diagnosis
@@ -14,7 +14,7 @@ from ..difypkg.uvtext import diagnose_uv
 from ..sandbox.process import Outcome
 from .contents.wheels import BundledWheel
 from .expected import find_expected
-from .launch import Launch
+from .launch import LONGEST_LINE, Launch
 from .look import State
 from .package import Package
 from .report import Check
@@ -23,6 +23,9 @@ _REDIRECTING: Final = ("cache-dir", "no-cache", "pip", "python-preference", "pyt
 _WHEELS_REFUSED: Final = ("no-binary", "no-binary-package")
 _VAGUE: Final = frozenset({None, "cache-not-writable", "disk-full", "nothing-installed"})
 _LINES: Final = 8
+_SHUTDOWN: Final = ("Exception ignored in", "Exception in thread", "Error in atexit", "Exception ignored on")
+_EXCEPTION: Final = re.compile(r"[A-Za-z_][\w.]*(:\s|$)")
+_CLEARED: Final = (".venv/", ".uv-cache/")  # the daemon's and uv's own, whatever the package has there
 _TOKENISER_STORE: Final = "openaipublic.blob.core.windows.net"
 """Where tiktoken fetches its encodings; the image carries them (TIKTOKEN_CACHE_DIR), this machine does not."""
 
@@ -138,6 +141,14 @@ def _distributions(state: State, package: Package, plan: Plan, target: Target) -
 
 
 def _changed(state: State, package: Package, outcome: Outcome) -> Diagnosis | None:
+    if state.troubles:
+        return Diagnosis(
+            slug="strange-files",
+            message=f"the install left what difyoff does not read: {state.troubles[0]}",
+            context=tuple(state.troubles[1:]),
+            note="No wheel leaves such files. A package that is built from source while it is installed may.",
+            hint="Find out which dependency does, and do not install the package.",
+        )
     changed = _changed_files(state, package)
     if changed == [LOCK]:
         if package.lock is None or package.lock.is_remote:
@@ -174,21 +185,46 @@ def _changed_files(state: State, package: Package) -> list[str]:
     recorded = {
         path: package.sizes[path] if path.endswith(".whl") else digest for path, digest in package.digests.items()
     }
-    return sorted(path for path, mark in recorded.items() if state.files.get(path) != mark)
+    return sorted(
+        path for path, mark in recorded.items() if state.files.get(path) != mark and not path.startswith(_CLEARED)
+    )
 
 
-def check_sdk_patch(state: State, release: Release) -> Iterator[Check]:
-    """Say what the daemon does to an old SDK and no backend imitates."""
+def check_sdk_patch(outcome: Outcome) -> Check:
+    """Say what became of the daemon's patches of an old SDK."""
+    done, missing = _read_patched(outcome.stdout)
+    words = [f"patched as the daemon does: {', '.join(done)}"] if done else []
+    if missing or not done:
+        words.append(f"{missing or 'dify_plugin'} cannot be patched; the daemon goes on without")
+    return Check(name="SDK patch", status="passed", message="; ".join(words), seconds=outcome.seconds)
+
+
+def _read_patched(output: str) -> tuple[list[str], str | None]:
     try:
-        old = Version(state.distributions["dify-plugin"]) < Version(release.sdk_patched_below)
-    except (KeyError, InvalidVersion):
-        return
-    if old:
-        yield Check(
-            name="SDK patch",
-            status="skipped",
-            message=f"the daemon changes dify_plugin below {release.sdk_patched_below} in places; not imitated",
-        )
+        seen = json.loads(output.strip().rpartition("\n")[2])
+        return list(map(str, seen["done"])), seen["missing"]
+    except (ValueError, KeyError, TypeError):  # the plugin's own code is imported on the way, and may say anything
+        return [], None
+
+
+def explain_refused_venv(release: Release) -> Diagnosis:
+    """Return the diagnosis of a package with a `.venv` at which a release stops."""
+    return Diagnosis(
+        slug="copied-venv",
+        message=f"the package has a .venv without bin/python, at which daemon {release} stops",
+        note="Daemons from 0.5.4 on replace it.",
+        hint=REBUILD,
+    )
+
+
+def explain_believed_venv() -> Diagnosis:
+    """Return the diagnosis of a package with a `.venv` that the daemon takes for its own."""
+    return Diagnosis(
+        slug="copied-venv",
+        message="the package has a .venv with dify/plugin.json, which the daemon takes for one that it made itself",
+        note="It installs nothing, and the interpreter in a package cannot be executed.",
+        hint=REBUILD,
+    )
 
 
 def check_compiled(outcome: Outcome, step: Step) -> Check:
@@ -244,12 +280,16 @@ def check_not_started(launch: Launch, *, limit: int, attempts: Sequence[str], im
             evidence=tuple(attempts),
             seconds=launch.seconds,
         )
-    if launch.code is None:
+    if launch.too_long:
+        how = f"the plugin writes a line of {LONGEST_LINE >> 20} MiB or more, at which the daemon ends it"
+    elif launch.code is None:
         how = f"the plugin is not ready after {limit} s: it gives no heartbeat"
     elif launch.code < 0:
         how = f"the plugin is ended by signal {-launch.code} before it is ready"
     else:
         how = f"the plugin ends with exit code {launch.code} before it is ready"
+    if reason := find_reason(launch.stderr):
+        how += f": {reason}"
     if not imported.ok and not imported.stopped:
         how += "; dify_plugin itself cannot be imported"
     wanted = tuple(f"it tried to {attempt}" for attempt in attempts[:_LINES])
@@ -266,6 +306,27 @@ def check_not_started(launch: Launch, *, limit: int, attempts: Sequence[str], im
         evidence=launch.said,
         seconds=launch.seconds,
     )
+
+
+def find_reason(stderr: str) -> str | None:
+    """Return the last line of the last traceback that ended the program, None where there is none.
+
+    What Python and its libraries write while they shut down, and warnings, come after it or between, and are not it.
+    """
+    reason = None
+    ignored = False
+    in_traceback = False
+    for line in stderr.splitlines():
+        if line.startswith("Traceback (most recent call last)"):
+            in_traceback = not ignored
+            ignored = False
+        elif line.startswith(_SHUTDOWN):
+            ignored = True
+        elif in_traceback and line and not line[0].isspace():
+            in_traceback = False
+            if _EXCEPTION.match(line):
+                reason = line.strip()[:200]
+    return reason
 
 
 def explain_glibc_gap(wheels: Sequence[BundledWheel], target: Target, glibc: tuple[int, int] | None) -> str | None:

@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final, Protocol
 
 from ..difypkg.daemons import Layout, Step
+from ..sandbox.output import LineTooLongError
 from .look import ATTEMPTS
+
+LONGEST_LINE: Final = 5 << 20
+"""Bytes of a line on stdout or stderr at which the daemon ends a plugin: the default of PLUGIN_RUNTIME_MAX_BUFFER_SIZE,
+up to 0.4.1 PLUGIN_STDIO_MAX_BUFFER_SIZE (bufio.Scanner in internal/core/local_runtime/instance.go)."""
 
 # What `python -m` itself calls, behind an audit hook. The hook sees every thread and greenlet, for gevent's sockets and
 # resolvers end in CPython's own; it does not see a library in C that makes its own sockets.
@@ -42,21 +46,24 @@ class Process(Protocol):
     """A started plugin, its stdin a pipe kept open; `sandbox.process.Running` is one."""
 
     @property
-    def stderr_tail(self) -> str:
-        """The last 1024 bytes of stderr, as much as the daemon keeps."""
+    def stderr(self) -> str:
+        """The end of stderr."""
 
     def poll(self) -> int | None:
         """Return the exit code, None while it runs."""
 
-    def lines(self, *, timeout: float) -> Iterator[str]:
-        """Yield the lines of stdout until it ends. Raises `TimeoutError` after `timeout` seconds."""
+    def lines(self, *, timeout: float, longest: int | None = None) -> Iterator[str]:
+        """Yield the lines of stdout until it ends.
+
+        Raises `TimeoutError` after `timeout` seconds, and `LineTooLongError` for a line of `longest` bytes or more.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """How a start went: `ready` with the first heartbeat, else the exit `code`, or None where it hung.
 
-    `said` is the last it wrote to stdout.
+    `said` is the last it wrote to stdout; `too_long` says that it wrote a line longer than the daemon reads.
     """
 
     ready: bool
@@ -64,9 +71,10 @@ class Launch:
     code: int | None = None
     stderr: str = ""
     said: tuple[str, ...] = ()
+    too_long: bool = False
 
 
-def watched(step: Step, layout: Layout) -> Step:
+def watch(step: Step, layout: Layout) -> Step:
     """Return the launch step with its attempts at the network written to `ATTEMPTS` in the working folder."""
     python, _, entrypoint = step.argv
     return replace(step, argv=(python, "-c", _WATCH, str(layout.working_path / ATTEMPTS), entrypoint))
@@ -79,26 +87,43 @@ def await_heartbeat(process: Process, *, timeout: float) -> Launch:
     """
     started = monotonic()
     said: list[str] = []
-    with suppress(TimeoutError):
-        for line in process.lines(timeout=timeout):
-            event, text = _event(line)
+    too_long = False
+    try:
+        for line in process.lines(timeout=timeout, longest=LONGEST_LINE):
+            event, text = _read_event(line)
             if event == "heartbeat":
                 return Launch(ready=True, seconds=monotonic() - started)
             said = [*said[-7:], text]
+    except TimeoutError:
+        pass
+    except LineTooLongError:
+        too_long = True
     return Launch(
         ready=False,
+        too_long=too_long,
         seconds=monotonic() - started,
         code=process.poll(),
-        stderr=process.stderr_tail.strip(),
+        stderr=process.stderr.strip(),
         said=tuple(filter(None, said)),
     )
 
 
-def _event(line: str) -> tuple[str | None, str]:
-    """Return a line's event, None where it has none, and what to show of it."""
+def _read_event(line: str) -> tuple[str | None, str]:
+    """Return a line's event, None where it has none, and what to show of it.
+
+    As Go's `encoding/json` reads a `PluginUniversalEvent`: names in any case, null for nothing, no NaN; an event whose
+    session is not a text is not one.
+    """
     try:
-        message = json.loads(line)
+        message = json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return None, line[:200]
-    event = message.get("event") if isinstance(message, dict) else None
-    return (event, line[:200] if event else "") if isinstance(event, str) else (None, "")
+    fields = {str(name).casefold(): value for name, value in message.items()} if isinstance(message, dict) else {}
+    event, session = fields.get("event"), fields.get("session_id")
+    if not isinstance(event, str) or not (session is None or isinstance(session, str)):
+        return None, ""
+    return event, line[:200]
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -59,9 +59,9 @@ class IsolationRecord:
 class ScenarioReport:
     """One scenario: a daemon release with its settings on an architecture and a backend, and its checks.
 
-    `branch` and `command` are what the release runs to install. `uv` and `python` are the versions that ran, `image`
-    the container image's reference and digest. `verdict` is the worst of the checks; a scenario whose required checks
-    did not run is not verified.
+    `branch` and `command` are what the release runs to install, `installed` what that brings (`name==version`). `uv`
+    and `python` are the versions that ran, `image` the container image's reference and digest. `verdict` is the worst
+    of the checks; a scenario whose required checks did not run is not verified.
     """
 
     backend: str
@@ -70,6 +70,7 @@ class ScenarioReport:
     branch: str | None = None
     command: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    installed: tuple[str, ...] = ()
     uv: str | None = None
     python: str | None = None
     image: str | None = None

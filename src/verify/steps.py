@@ -11,16 +11,18 @@ from typing import Final, Protocol
 
 from ..difypkg.daemons import Layout, Plan, Step, plan
 from ..difypkg.diagnosis import Diagnosis
+from ..difypkg.names import PYPROJECT
 from ..difypkg.target import Target
 from ..sandbox.process import Outcome
-from . import judge
-from .launch import Launch, Process, await_heartbeat, watched
+from . import judge, sdk
+from .launch import Launch, Process, await_heartbeat, watch
 from .look import State
 from .package import Package
 from .report import Check
 from .scenario import Scenario
 
 _NOT_INSTALLED: Final = "the package was not installed"
+NOT_ASKED: Final = "started in another scenario"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +65,20 @@ class Sandbox(Protocol):
     def look(self, cache: PurePath) -> State:
         """Look at the plugin's folder, the working folder and uv's cache, as `verify.look.look` does."""
 
+    def read_attempts(self) -> list[str]:
+        """Return what the started plugin tried to reach, as `verify.look.read_attempts` does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepsResult:
-    """What the steps showed: `command` is what was run to install, what was added to the daemon's argv included."""
+    """What the steps showed: `command` is what was run to install, what was added to the daemon's argv included.
+
+    `installed` is what that brought, `name==version` each.
+    """
 
     branch: str | None
     command: tuple[str, ...] = ()
+    installed: tuple[str, ...] = ()
     checks: tuple[Check, ...]
     findings: tuple[Diagnosis, ...] = ()
 
@@ -93,7 +102,13 @@ def run_steps(
         return StepsResult(branch=None, checks=(Check(name="install", status="failed", diagnosis=failure),))
     run = _Run(sandbox, package, scenario, planned, target or scenario.target, distrusted)
     checks = tuple(run.checks())
-    return StepsResult(branch=planned.branch, command=run.install.argv, checks=checks, findings=tuple(run.findings))
+    return StepsResult(
+        branch=planned.branch,
+        command=run.install.argv,
+        installed=run.installed,
+        checks=checks,
+        findings=tuple(run.findings),
+    )
 
 
 class _Run:
@@ -117,6 +132,7 @@ class _Run:
         self._distrusted = distrusted
         self._steps = {step.kind: step for step in planned.steps}
         self.install = self._for_target(self._steps["install"])
+        self.installed: tuple[str, ...] = ()
         self.findings: list[Diagnosis] = []
 
     def checks(self) -> Iterator[Check]:
@@ -132,6 +148,9 @@ class _Run:
             yield from self._start()
 
     def _install(self) -> Iterator[Check]:
+        if refused := self._clear():
+            yield Check(name="install", required=True, status="failed", diagnosis=refused)
+            return
         venv = self._sandbox.run(self._steps["venv"])
         if diagnosis := judge.explain_failure(venv, self._steps["venv"], self._package):
             yield Check(
@@ -159,9 +178,25 @@ class _Run:
             seconds=venv.seconds + outcome.seconds,
         )
         if state is not None:
+            self.installed = tuple(f"{name}=={version}" for name, version in sorted(state.distributions.items()))
             yield from judge.check_installed(state, self._package, self._plan, self._target, outcome)
-            yield from judge.check_sdk_patch(state, self._plan.release)
             self.findings += judge.find_resolved_anew(state, self._package, outcome)
+
+    def _clear(self) -> Diagnosis | None:
+        """Remove a `.venv` that the package has, where the daemon does; return why it refuses the package, else None.
+
+        checkPythonVirtualEnvironment and InitPythonEnvironment, 0.5.2 to 0.6.10.
+        """
+        paths = self._package.digests
+        if not any(path.startswith(".venv/") for path in paths):
+            return None
+        if ".venv/bin/python" not in paths and not self._plan.release.replaces_venv:
+            return judge.explain_refused_venv(self._plan.release)
+        if ".venv/bin/python" in paths and ".venv/dify/plugin.json" in paths:
+            return judge.explain_believed_venv()
+        step = self._steps["venv"]
+        self._sandbox.run(replace(step, argv=("rm", "-rf", "--", str(self._sandbox.layout.virtual_environment))))
+        return None
 
     def _start(self) -> Iterator[Check]:
         """Compile, start, and only where it does not get ready try the import whose result the daemon passes over."""
@@ -171,11 +206,12 @@ class _Run:
         if not compiled.ok and compile_step.fatal:
             yield Check(name="start", status="skipped", message="the daemon stops where a file does not compile")
             return
+        yield from self._patch_sdk()
         step = self._steps["launch"]
         limit = step.total or step.silence or 0
-        with self._sandbox.start(watched(step, self._sandbox.layout)) as process:
+        with self._sandbox.start(watch(step, self._sandbox.layout)) as process:
             launch = await_heartbeat(process, timeout=limit)
-        attempts = self._sandbox.look(self._cache()).attempts
+        attempts = self._sandbox.read_attempts()
         if launch.ready:
             yield Check(
                 name="start", status="passed", message=f"ready in {launch.seconds:.1f} s", seconds=launch.seconds
@@ -183,6 +219,16 @@ class _Run:
             self.findings += judge.find_network_at_start(attempts)
         else:
             yield self._not_started(launch, limit, attempts)
+
+    def _patch_sdk(self) -> Iterator[Check]:
+        """Make the daemon's patches of an old SDK; their failure is passed over, as the daemon passes over it."""
+        files = self._package.dependencies
+        text = files.pyproject_text if self._plan.dependency_file == PYPROJECT else files.requirements
+        stages = sdk.find_stages(text or "", self._plan.release.sdk_patched_below)
+        if stages:
+            python = str(self._sandbox.layout.python)
+            argv = (python, "-c", sdk.SCRIPT, ",".join(map(str, stages)))
+            yield judge.check_sdk_patch(self._sandbox.run(replace(self._steps["import"], argv=argv)))
 
     def _not_started(self, launch: Launch, limit: int, attempts: Iterable[str]) -> Check:
         imported = self._sandbox.run(self._steps["import"])
@@ -192,7 +238,7 @@ class _Run:
         if self._foreign:
             return f"this machine is {self._sandbox.machine.architecture}, not {self._target.machine}"
         if not self._scenario.launch:
-            return "started in another scenario"
+            return NOT_ASKED
         if self._distrusted:
             return self._distrusted
         return judge.explain_glibc_gap(self._package.house.wheels, self._target, self._sandbox.machine.glibc)

@@ -311,3 +311,76 @@ def test_a_target_file_is_what_a_package_is_verified_for(good: Path, tmp_path: P
     run = difyoff("verify", asked, "--backend", "audit", "--json", cwd=tmp_path)
     assert "3.12.3" in run.stderr
     assert difyoff("verify", asked, "--target", "own.json", "--arch", "arm64", cwd=tmp_path).code == Exit.USAGE
+
+
+# --- A plugin that means harm ----------------------------------------------------------------------------------------
+
+_WRITES = """\
+import os, pathlib
+work = pathlib.Path(os.getcwd()).parents[1]
+attempts = work / "network-attempts"
+attempts.unlink(missing_ok=True)
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "attempts.symlink_to({host!r})",
+        "os.mkfifo(attempts)",
+        "attempts.symlink_to('/dev/zero')",
+        "attempts.mkdir()",
+        "attempts.write_bytes(b'\\xff' * 10_000_000)",
+        "home = os.getcwd(); [(os.mkdir('d'), os.chdir('d')) for _ in range(2000)]; os.chdir(home)",
+        "os.mkfifo('pipe'); os.mkdir('d'); os.chmod('d', 0)",
+        "os.truncate(os.open('sparse', os.O_CREAT | os.O_WRONLY), 1 << 40)",
+    ],
+)
+def test_what_a_plugin_leaves_neither_hangs_nor_leaks(
+    what: str, good: Path, check: Verify, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = tmp_path / "secret"
+    host.write_text("resolve the-secret.example:443\n")
+    lines = _WRITES.format(what.format(host=str(host)))
+    (report,) = check(
+        _changed(good, tmp_path, main__py=lines + read(good)["main.py"].decode()), releases=["0.6.10"], launch=True
+    )
+    assert report.verdict == "passed", report
+    assert "the-secret" not in str(report)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_line_longer_than_the_daemon_reads_ends_the_plugin(
+    stream: str, good: Path, check: Verify, tmp_path: Path
+) -> None:
+    long = f"import sys\nprint('x' * (5 << 20), file=sys.{stream}, flush=True)\n"
+    main = read(good)["main.py"].decode()
+    (report,) = check(_changed(good, tmp_path, main__py=long + main), releases=["0.6.10"], launch=True)
+    diagnosis = _named(report, "start").diagnosis
+    assert diagnosis is not None
+    assert "5 MiB" in diagnosis.message
+    shorter = long.replace("(5 << 20)", "((5 << 20) - 2)")
+    (report,) = check(_changed(good, tmp_path, main__py=shorter + main), releases=["0.6.10"], launch=True)
+    assert report.verdict == "passed", report
+
+
+@pytest.mark.parametrize(
+    ("files", "refused"),
+    [
+        ({".venv/x.txt": ""}, {"0.5.2", "0.5.3"}),
+        ({".venv/bin/python": ""}, set()),
+        ({".venv/dify/plugin.json": "{}"}, {"0.5.2", "0.5.3"}),
+        ({".venv/bin/python": "", ".venv/dify/plugin.json": "{}"}, {"0.5.2", "0.5.3", "0.6.10"}),
+        ({".uv-cache/x": ""}, set()),
+    ],
+)
+def test_a_venv_in_the_package_is_what_the_release_makes_of_it(
+    files: dict[str, str], refused: set[str], good: Path, check: Verify, tmp_path: Path
+) -> None:
+    contents = {path: text.encode() for path, text in files.items()}
+    package = write(read(good) | contents, tmp_path / "with-venv.difypkg")
+    reports = check(package, launch=True)
+    assert {each.daemon for each in reports if each.verdict == "failed"} == refused, reports
+    assert {slug for each in reports for slug in _slugs(each)} == ({"copied-venv"} if refused else set())

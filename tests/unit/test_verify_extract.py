@@ -61,7 +61,7 @@ def test_sees_what_was_installed_and_what_strayed(tmp_path: Path) -> None:
 class _Process:
     """A plugin that says the given lines and then ends, or hangs."""
 
-    stderr_tail = "last words\n"
+    stderr = "last words\n"
 
     def __init__(self, lines: list[str], *, code: int | None) -> None:
         self._lines = lines
@@ -70,7 +70,7 @@ class _Process:
     def poll(self) -> int | None:
         return self._code
 
-    def lines(self, *, timeout: float) -> Iterator[str]:
+    def lines(self, *, timeout: float, longest: int | None = None) -> Iterator[str]:
         yield from self._lines
         if self._code is None:
             raise TimeoutError

@@ -90,7 +90,7 @@ def _state(package: Package, **fields: Any) -> State:
         "files": files,
         "strays": [],
         "cached": True,
-        "attempts": [],
+        "troubles": [],
     }
     return State(**(seen | fields))
 
@@ -134,6 +134,7 @@ def test_requirements_count_by_their_markers(tmp_path: Path) -> None:
         ({"python": None}, "python-version-mismatch"),
         ({"strays": ["/elsewhere"]}, "configuration-redirects"),
         ({"cached": False}, "configuration-redirects"),
+        ({"troubles": ["pipe is a pipe"]}, "strange-files"),
     ],
 )
 def test_what_an_install_leaves_behind(locked: Package, changed: dict[str, Any], slug: str | None) -> None:
@@ -207,6 +208,33 @@ def test_how_a_plugin_did_not_start(launch: Launch, word: str) -> None:
     assert check.diagnosis.context == tuple(filter(None, [launch.stderr]))
 
 
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        ("Traceback (most recent call last):\n  File x\nImportError: no y\n", "ImportError: no y"),
+        ("Traceback (most recent call last):\n  x\nImportError: no y\nwarn: UserWarning: z\n", "ImportError: no y"),
+        (
+            (
+                "Traceback (most recent call last):\n  x\nModuleNotFoundError: No module named 'y'\n"
+                "Exception ignored in: <function f>\nTraceback (most recent call last):\n  x\nTypeError: z\n"
+            ),
+            "ModuleNotFoundError: No module named 'y'",
+        ),
+        (
+            (
+                "Traceback (most recent call last):\n  x\nKeyError: 1\n\nDuring handling of it, another"
+                " exception occurred:\n\nTraceback (most recent call last):\n  x\nValueError: 2\n"
+            ),
+            "ValueError: 2",
+        ),
+        ("x.py:1: UserWarning: z\n", None),
+        ("", None),
+    ],
+)
+def test_the_reason_is_found_among_warnings_and_noise(stderr: str, reason: str | None) -> None:
+    assert judge.find_reason(stderr) == reason
+
+
 def test_encodings_that_only_the_image_has_are_no_failure() -> None:
     attempts = ("resolve openaipublic.blob.core.windows.net:443",)
     launch = Launch(ready=False, seconds=1, code=1)
@@ -214,12 +242,6 @@ def test_encodings_that_only_the_image_has_are_no_failure() -> None:
     assert check.status == "skipped"
     others = (*attempts, "resolve models.example:443")
     assert judge.check_not_started(launch, limit=120, attempts=others, imported=_outcome(code=0)).status == "failed"
-
-
-@pytest.mark.parametrize(("version", "status"), [("0.5.3", ["skipped"]), ("0.0.4", [])])
-def test_an_old_sdk_is_patched_by_the_daemon_alone(locked: Package, version: str, status: list[str]) -> None:
-    state = _state(locked, distributions={"dify-plugin": "0.1.0"})
-    assert [check.status for check in judge.check_sdk_patch(state, release(version))] == status
 
 
 def test_a_plugin_that_does_not_compile_is_refused_where_the_daemon_stops() -> None:

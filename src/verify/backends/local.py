@@ -1,7 +1,6 @@
 """The rung `local`: a daemon release's own uv and steps on this machine, the network cut and the host out of reach."""
 
 import os
-import shutil
 import tempfile
 import threading
 from collections import defaultdict
@@ -18,9 +17,10 @@ from ...sandbox.isolation import LADDER, Isolation, choose_isolation, find_obsta
 from ...sandbox.output import Running
 from ...sandbox.process import Command, Outcome, run, start
 from ...sandbox.proof import IsolationProof
+from ...sandbox.removal import remove_tree
 from ...uvrun.interpreters import Python, find_python, install_python
 from ...uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
-from ..look import State, look
+from ..look import State, look, read_attempts
 from ..options import FetchStarted, VerifyOptions, Workplace
 from ..package import Package
 from ..report import Check, IsolationRecord, ScenarioReport
@@ -67,6 +67,10 @@ class LocalSandbox:
     def look(self, cache: PurePath) -> State:
         """Look at the work folder, which is this machine's."""
         return look(Path(self.layout.plugin), Path(self.layout.working_path), Path(cache))
+
+    def read_attempts(self) -> list[str]:
+        """Return what the started plugin tried to reach."""
+        return read_attempts(Path(self.layout.working_path))
 
     def _command(self, step: Step) -> Command:
         base = {"PATH": self.layout.path} if step.inherits else {}
@@ -147,11 +151,12 @@ class LocalBackend:
             check = Check(name="install", required=True, status="skipped", diagnosis=error.diagnosis)
             return replace(report, checks=(check,), findings=findings)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            remove_tree(work)
         return replace(
             report,
             branch=result.branch,
             command=result.command,
+            installed=result.installed,
             checks=(Check(name="isolation", status="passed", message="no network, proved"), *result.checks),
             findings=(*findings, *result.findings),
         )

@@ -75,7 +75,7 @@ class DockerBackend:
                 own = box.facts.target() if box.facts.architecture == scenario.target.architecture else None
                 result = run_steps(box, package, scenario, distrusted=None, target=own)
                 checks = (Check(name="isolation", status="passed", message="no network, proved"), *result.checks)
-                report = replace(report, branch=result.branch, command=result.command)
+                report = replace(report, branch=result.branch, command=result.command, installed=result.installed)
             # `plugin run` knows no settings; it is the same for every scenario but the one with the defaults.
             if scenario.launch and box.facts.has_commandline and scenario.settings == Settings():
                 with DaemonSandbox(image, life=_LIFE, platform=options.platform, stopped=stop) as box:

@@ -5,7 +5,7 @@ import threading
 from contextlib import AbstractContextManager
 from importlib.resources import files
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from ....difypkg.daemons import Layout, Step
 from ....difypkg.diagnosis import Diagnosis, DifyoffError
@@ -104,9 +104,23 @@ class DaemonSandbox:
 
     def look(self, cache: PurePath) -> look.State:
         """Look at the plugin's folder, the working folder and uv's cache, as `verify.look.look` does."""
+        seen = self._look(self.layout.plugin, self.layout.working_path, cache)
+        if not isinstance(seen, dict):
+            return look.State(None, {}, {}, [], False, ["there is more in the working folder than can be listed"])
+        return look.State(**seen)
+
+    def read_attempts(self) -> list[str]:
+        """Return what the started plugin tried to reach."""
+        seen = self._look(self.layout.working_path)
+        return seen if isinstance(seen, list) else []
+
+    def _look(self, *folders: PurePath) -> Any:
         text = files("difyoff.verify").joinpath("look.py").read_text(encoding="utf-8")
-        output = self._ask(text, str(self.layout.plugin), str(self.layout.working_path), str(cache))
-        return look.State(**json.loads(output))
+        output = self._ask(text, *map(str, folders))
+        try:
+            return json.loads(output)
+        except ValueError:  # so long that its middle was left out
+            return None
 
     def _ask(self, script: str, *arguments: str) -> str:
         """Run a script of ours with the image's Python and return what it prints."""
