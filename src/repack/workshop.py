@@ -11,10 +11,12 @@ from typing import Final, Literal
 from ..difypkg.names import PYPROJECT, UV_TOML
 from ..difypkg.target import Target, admits
 from ..sandbox.cache import open_scratch, use_cache
+from ..sandbox.launcher.hook import WORK
 from ..sandbox.process import Command, Outcome, run
 from ..transfer.client import Client
 from ..transfer.store import WheelStore
 from ..uvrun.environment import IndexSettings, closed, credentials, resolving
+from ..uvrun.guarded import guard_python
 from ..uvrun.interpreters import Python, find_python, install_python
 from ..uvrun.uv import LOCK_UV, Uv, provide_uv
 from .events import Done
@@ -39,7 +41,6 @@ class _Found:
         self.scratch: Path | None = None
         self.uv: Uv | None = None
         self.pythons: dict[tuple[int, int], Python] = {}
-        self.lookalikes: dict[str, Path] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,8 @@ class Workshop:
     """The tools of any number of builds, side by side or one after the other; `open_workshop` makes one.
 
     `version` is difyoff's own, `cache` the user's cache folder, `build_in` where wheels are built from source, None for
-    this machine. uv, a Python and the scratch folder are found or made when the first build needs them.
+    this machine. `trust_plugin` lets sources run their build backends without isolation. uv, a Python and the
+    scratch folder are found or made when the first build needs them.
     """
 
     version: str
@@ -56,6 +58,7 @@ class Workshop:
     store: WheelStore
     client: Client
     build_in: BuildImage | None
+    trust_plugin: bool
     report: Callable[[Done], None] = field(repr=False)
     stack: ExitStack = field(repr=False, compare=False)
     found: _Found = field(repr=False, compare=False, default_factory=_Found)
@@ -84,16 +87,15 @@ class Workshop:
     def python(self, target: Target, requires: str | None = None) -> Path:
         """Return an interpreter that uv takes for the target's: of its minor release, or else a newer one.
 
-        `requires` is a `requires-python` that the target satisfies. Where the interpreter of this machine does not, uv
-        gets one that says that it is the target's: which Python this machine has decides nothing.
+        `requires` is a `requires-python` that the target satisfies. Where the interpreter of this machine does not, it
+        says that it is the target's: which Python this machine has decides nothing. Build backends that uv runs with it
+        are isolated, unless the plugin is trusted.
         """
         with self.found.lock:
             python = self._interpreter(target)
-            if requires is None or admits(requires, python.version):
-                return python.path
-            if target.python not in self.found.lookalikes:
-                self.found.lookalikes[target.python] = _lookalike(python, target, self.scratch)
-            return self.found.lookalikes[target.python]
+            fits = requires is None or admits(requires, python.version)
+            version = python.version if fits else target.python
+            return guard_python(python, version=version, cache=self.cache, trusted=self.trust_plugin)
 
     def closed(self, *arguments: str, cwd: Path, python: Path) -> Outcome:
         """Run uv with no index and no configuration but that of `cwd`."""
@@ -119,7 +121,8 @@ class Workshop:
         return work
 
     def _uv(self, arguments: tuple[str, ...], environment: Mapping[str, str], cwd: Path) -> Outcome:
-        return run(Command(argv=(str(self.uv.path), *arguments), environment=environment, cwd=cwd, umask=0o022))
+        given = {**environment, WORK: str(cwd.parent)}
+        return run(Command(argv=(str(self.uv.path), *arguments), environment=given, cwd=cwd, umask=0o022))
 
     def _interpreter(self, target: Target) -> Python:
         minor = target.python_minor
@@ -142,6 +145,7 @@ def open_workshop(
     index: IndexSettings,
     cache: Path,
     build_in: BuildImage | None = None,
+    trust_plugin: bool = False,
     report: Callable[[Done], None] = lambda done: None,
 ) -> Iterator[Workshop]:
     """Open a workshop; what it made for itself goes when the block ends. `report` is told what has to be fetched."""
@@ -156,6 +160,7 @@ def open_workshop(
             store=WheelStore(cache / "wheels"),
             client=client,
             build_in=build_in,
+            trust_plugin=trust_plugin,
             report=report,
             stack=stack,
         )
@@ -171,18 +176,3 @@ def _client(version: str, index: IndexSettings) -> Client:
     }
     insecure = (*hosts, *index.environment.get("UV_INSECURE_HOST", "").split())
     return Client(version=version, credentials=pairs, insecure_hosts=insecure)
-
-
-def _lookalike(python: Python, target: Target, scratch: Path) -> Path:
-    """Make a virtual environment whose interpreter gives the target's version when uv asks for it."""
-    folder = scratch / f"python-{target.python}"
-    program = folder / "bin" / "python"
-    packages = folder / "lib" / "python{}.{}".format(*python.minor) / "site-packages"
-    for each in (program.parent, packages):
-        each.mkdir(parents=True)
-    program.symlink_to(python.path)
-    (folder / "pyvenv.cfg").write_text(f"home = {python.path.parent}\n", encoding="utf-8")
-    # uv reads the version off `platform`, which reads it off this text (uv 0.9.26, get_interpreter_info.py).
-    line = f"import sys; sys.version = {target.python!r} + ' ' + sys.version.partition(' ')[2]\n"
-    (packages / "version.pth").write_text(line, encoding="utf-8")
-    return program

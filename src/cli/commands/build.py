@@ -93,6 +93,11 @@ if TYPE_CHECKING:
 @click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
 @click.option("--force", is_flag=True, help="Replace an existing file that differs.")
 @click.option("--with-env", is_flag=True, help="Pack a plugin folder's .env, which is left out otherwise.")
+@click.option(
+    "--trust-plugin",
+    is_flag=True,
+    help="Build from source even where nothing protects this machine from what the plugin and its dependencies run.",
+)
 @cache_option
 @common
 def command(
@@ -114,6 +119,7 @@ def command(
     suffix: str,
     force: bool,
     with_env: bool,
+    trust_plugin: bool,
     cache_dir: Path,
     as_json: bool,
     reports: tuple[Path, ...],
@@ -151,6 +157,7 @@ def command(
             index=read_index_settings(os.environ, index_url=index_url),
             cache=cache_dir.expanduser().absolute(),
             build_in=_build_image(options, build_image, chosen) if build_in else None,
+            trust_plugin=trust_plugin,
             report=lambda done: None if quiet else show_stage(done.name, done.text),
         ) as workshop,
     ):

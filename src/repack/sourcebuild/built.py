@@ -19,7 +19,7 @@ class Built:
 def build_failed(name: str, outcome: Outcome, image: str | None = None) -> DifyoffError:
     """Return the error for a failed build of `name`, in an image or here.
 
-    `no-compiler`, what the network refused, or `source-build-failed`.
+    `no-compiler`, `isolation-unavailable`, what the network refused, or `source-build-failed`.
     """
     where = f" in {image}" if image else ""
     context = last_lines(outcome)
@@ -28,6 +28,8 @@ def build_failed(name: str, outcome: Outcome, image: str | None = None) -> Difyo
         hint = "Build in the daemon's own image, or in one made from it with a compiler (`--build-image`)."
         message = f"{name} has to be compiled, and there is no C compiler{where}"
         return DifyoffError(replace(found, message=message, context=context, hint=hint if image else found.hint))
+    if found is not None and found.slug == "isolation-unavailable":
+        return DifyoffError(replace(found, message=f"{name}: {found.message}", context=()))
     if found is not None and page(found.slug).exit_code is Exit.NETWORK:
         message = f"the build requirements of {name} cannot be fetched: {found.message}"
         return DifyoffError(replace(found, message=message, context=context))

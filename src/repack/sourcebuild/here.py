@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from ...difypkg.target import Target
-from ...uvrun.interpreters import find_python
 from ..workshop import Workshop
 from .built import Built, build_failed
 from .inputs import CONSTRAINTS, ENVIRONMENT, BuildInputs
@@ -14,10 +13,9 @@ def build_here(name: str, tree: Path, work: Path, inputs: BuildInputs, target: T
     requirements = _pin_requirements(name, work, inputs, target, workshop)
     constraints = work / CONSTRAINTS
     constraints.write_text("\n".join(requirements) + "\n" + inputs.constraints, encoding="utf-8")
-    python = find_python(target.python_minor)
     outcome = workshop.resolving(
         *("build", "--wheel", "--out-dir", str(work / "wheel"), "--build-constraints", str(constraints)),
-        *("--python", str(python.path if python else workshop.python(target)), str(tree)),
+        *("--python", str(workshop.python(target)), str(tree)),
         cwd=work,
         extra=ENVIRONMENT,
     )
