@@ -13,7 +13,7 @@ from ..difypkg.target import ARCHITECTURES, TARGETS, Target
 from ..render.api import FORMATS
 from ..sandbox.cache import CHANGE_CACHE
 from .console import show_commands
-from .reports import ReportFile
+from .reports import ReportFile, SbomFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,6 +70,12 @@ report_option = click.option(
     multiple=True,
     metavar="FILE",
     help=f"Write a report; the suffix names its format: {', '.join(FORMATS)}. May be repeated.",
+)
+sbom_option = click.option(
+    "--sbom",
+    type=SbomFile(),
+    metavar="FILE.cdx.json",
+    help="Write the bill of materials of what was read, in CycloneDX 1.6.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but findings and errors.")
 verbose_option = click.option(

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from ..difypkg.files import temporary_name, write_atomically
 from ..render.api import FORMATS, Document, find_format
+
+SBOM_SUFFIX: Final = ".cdx.json"
 
 
 class ReportFile(click.ParamType[Path]):
@@ -23,6 +25,16 @@ class ReportFile(click.ParamType[Path]):
         if find_format(path) is None:
             self.fail(f"{value!r} does not name a report: its suffix must be {' or '.join(FORMATS)}", param, ctx)
         return path
+
+
+class SbomFile(ReportFile):
+    """The file of a bill of materials, named as CycloneDX recommends: every reader knows it by its suffix."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path. Another suffix is a wrong use."""
+        if not str(value).endswith(SBOM_SUFFIX):
+            self.fail(f"{value!r} does not name a bill of materials: its suffix must be {SBOM_SUFFIX}.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def check_reports(reports: Sequence[Path], inputs: Iterable[Path]) -> None:

@@ -41,6 +41,7 @@ class Format(Protocol):
 
 FORMATS: Final[dict[str, str]] = {
     ".json": "difyoff.render.json_format",
+    ".cdx.json": "difyoff.render.cyclonedx_format",
     ".html": "difyoff.render.html_format",
     ".xml": "difyoff.render.junit_format",
     ".sarif": "difyoff.render.sarif_format",

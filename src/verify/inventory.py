@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from ..difypkg.daemons import Release
 from ..difypkg.record import TargetRecord
 from ..difypkg.signature import VERIFICATION, read_signature
 from ..difypkg.site import site_settings
+from .audit.closure import read_project
 from .contents.world import world_of
 from .package import Package
 from .report import BundledDistribution, Inventory, MeasuredSize
@@ -26,6 +27,7 @@ def take_inventory(package: Package, release: Release, limit: int | None) -> Inv
         source=record.source.identity if record else None,
         tools=f"difyoff {record.difyoff}, uv {record.uv}" if record else None,
         signature=_signature(package),
+        requires=tuple(sorted(_asked(package))),
         wheels=tuple(_distributions(package)),
         edits=record.edits if record else (),
         sizes=(
@@ -50,6 +52,16 @@ def _signature(package: Package) -> str:
     if found is None:
         return "unsigned"
     return f"signed as {found.category or 'langgenius'}, {found.bits} bits, not checked against a key"
+
+
+def _asked(package: Package) -> set[NormalizedName]:
+    """Return the names that the plugin's own dependency file asks for, and the package carries."""
+    project = package.dependencies.project
+    if project is not None:
+        asked = read_project(project).requires
+    else:
+        asked = package.requirements.requires if package.requirements else ()
+    return {canonicalize_name(each.name) for each in asked} & {wheel.name for wheel in package.house.wheels}
 
 
 def _distributions(package: Package) -> Iterator[BundledDistribution]:

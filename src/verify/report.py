@@ -119,7 +119,8 @@ class Inventory:
     """What a package holds.
 
     `release` is the daemon release that limits and settings are those of. `source` is the plugin that it was made from
-    and `tools` what made it, by its record. `signature` says whether there is one; no key is asked.
+    and `tools` what made it, by its record. `signature` says whether there is one; no key is asked. `requires` are the
+    normalised names that the plugin itself asks for.
     """
 
     release: str
@@ -127,6 +128,7 @@ class Inventory:
     source: str | None
     tools: str | None
     signature: str
+    requires: tuple[str, ...]
     wheels: tuple[BundledDistribution, ...]
     edits: tuple[Edit, ...]
     sizes: tuple[MeasuredSize, ...]

@@ -43,6 +43,7 @@ def inventory(text: str = "plain") -> Inventory:
         source=text,
         tools="difyoff 0.1.0, uv 0.9.26",
         signature="unsigned",
+        requires=("wheel-0",),
         wheels=tuple(
             BundledDistribution(
                 name=f"wheel-{number}",
@@ -54,7 +55,7 @@ def inventory(text: str = "plain") -> Inventory:
                 licence_is_expression=False,
                 origin=f"https://files.example/{text}",
                 built=number == 1,
-                requires=(),
+                requires=("wheel-2",) if number == 0 else (),
             )
             for number in range(20)
         ),

@@ -3,12 +3,15 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from sarif_pydantic import Sarif
 
-from difyoff.difypkg.diagnosis import Diagnosis
+from difyoff.difypkg.diagnosis import Diagnosis, DifyoffError
 from difyoff.render.api import FORMATS, Format, find_format
 from difyoff.render.documents import FailureDocument, FailureResult, VerifyDocument
 from difyoff.verify.report import Check
@@ -26,7 +29,12 @@ def form(suffix: str) -> Format:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("made", [document(report(PASSED)), document(report(FAILED)), FAILURE, hostile()])
-def test_every_format_knows_its_own_and_no_other(suffix: str, made: VerifyDocument) -> None:
+def test_every_format_knows_its_own_and_no_other(suffix: str, made: VerifyDocument | FailureDocument) -> None:
+    if suffix == ".cdx.json" and isinstance(made, FailureDocument):
+        with pytest.raises(DifyoffError) as caught:
+            form(suffix).render(made)
+        assert caught.value.diagnosis.slug == "no-inventory"
+        return
     content = form(suffix).render(made).encode()
     assert content.endswith(b"\n")
     assert [each for each in FORMATS if form(each).recognises(content)] == [suffix]
@@ -126,3 +134,23 @@ def test_a_set_is_a_table_of_packages_and_releases() -> None:
     assert '<th scope="col">0.6.10</th>' in text
     assert text.count('href="#p1s1"') == 1
     assert 'id="p2s1"' in text
+
+
+def test_a_bill_of_materials_is_valid_and_the_same_each_time() -> None:
+    made = hostile()
+    text = form(".cdx.json").render(made)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    assert text == form(".cdx.json").render(made)
+    data = json.loads(text)
+    refs = {each["ref"]: each.get("dependsOn", []) for each in data["dependencies"]}
+    listed = {each["bom-ref"] for each in data["components"]} | {data["metadata"]["component"]["bom-ref"]}
+    assert set(refs) == listed
+    assert len(refs[data["metadata"]["component"]["bom-ref"]]) == 1
+    built = [each["name"] for each in data["components"] if "properties" in each]
+    assert built == ["wheel-1"]
+
+
+def test_a_bill_of_materials_names_what_it_does_not_list() -> None:
+    unread = replace(report(FAILED), inventory=None)
+    data = json.loads(form(".cdx.json").render(document(report(PASSED), unread)))
+    assert [each["name"] for each in data["metadata"]["properties"]] == ["difyoff:not-listed"]

@@ -29,7 +29,7 @@ from ...sources.source import Access
 from ...sources.table import locate_member
 from ...uvrun.environment import read_index_settings
 from ..console import human_size, say, show_error, show_stage
-from ..options import Size, arch_option, cache_option, common, targets_of
+from ..options import Size, arch_option, cache_option, common, sbom_option, targets_of
 from ..places import Told, Wish, expand, open_access, write_copy
 from ..progress import BuildView
 from ..reports import check_reports, emit
@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Build from source even where nothing protects this machine from what the plugin and its dependencies run.",
 )
+@sbom_option
 @cache_option
 @common
 def command(
@@ -120,6 +121,7 @@ def command(
     force: bool,
     with_env: bool,
     trust_plugin: bool,
+    sbom: Path | None,
     cache_dir: Path,
     as_json: bool,
     reports: tuple[Path, ...],
@@ -133,6 +135,9 @@ def command(
 
     The package carries every wheel that the plugin needs and installs without a network on every daemon release.
     """
+    if sbom and not verify_backend:
+        raise click.UsageError("--sbom lists what a verification has read. Add --verify, or use `difyoff verify`.")
+    reports = (*reports, sbom) if sbom else reports
     check_reports(reports, map(Path, plugins))
     releases = chosen_releases(daemon, dify)
     if build_image and not build_in:

@@ -19,7 +19,7 @@ from ...verify.backends import BACKENDS, DEFAULT
 from ...verify.options import VerifyOptions
 from ...verify.trust import NO_TRUST, Trust
 from ..console import say, show_error
-from ..options import Size, cache_option, common, targets_of
+from ..options import Size, cache_option, common, sbom_option, targets_of
 from ..reports import check_reports, emit
 from ..targets import read_target
 from ..verification import (
@@ -76,6 +76,7 @@ from ..verification import (
     help="The people who may sign a provenance, in the form of ssh-keygen(1).",
 )
 @click.option("--trust-plugin", is_flag=True, help="Start the plugin even where nothing protects this machine from it.")
+@sbom_option
 @cache_option
 @common
 def command(
@@ -94,6 +95,7 @@ def command(
     provenance: Path | None,
     allowed_signers: Path | None,
     trust_plugin: bool,
+    sbom: Path | None,
     cache_dir: Path,
     as_json: bool,
     reports: tuple[Path, ...],
@@ -103,6 +105,7 @@ def command(
 
     Without --daemon or --dify, every way in which a daemon release would install it is run.
     """
+    reports = (*reports, sbom) if sbom else reports
     check_reports(reports, packages)
     if arch and target_file:
         raise click.UsageError("--arch and --target exclude each other")
