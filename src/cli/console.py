@@ -3,7 +3,9 @@
 import os
 import re
 import sys
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, TextIO
 
 import click
 
@@ -19,8 +21,25 @@ def is_terminal() -> bool:
 
 
 def say(text: str) -> None:
-    """Write one line of talk."""
-    click.echo(text, err=True, color=_is_coloured())
+    """Write a line for people, to stderr."""
+    with _may_leave_early(sys.stderr):
+        click.echo(text, err=True, color=_is_coloured())
+
+
+def put(text: object, *, nl: bool = True) -> None:
+    """Write data to stdout."""
+    with _may_leave_early(sys.stdout):
+        click.echo(text, nl=nl)
+
+
+@contextmanager
+def _may_leave_early(stream: TextIO) -> Iterator[None]:
+    """Go on where whoever reads a stream has closed it: the exit code still says how the work ended."""
+    try:
+        yield
+    except BrokenPipeError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def show_stage(name: str, text: str) -> None:

@@ -2,22 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ..difypkg.daemons import Release, Settings
 from ..difypkg.files import write_atomically
-from ..difypkg.target import TARGETS
-from ..repack.options import Options
 from ..repack.publication import Draft
-from ..repack.workshop import Workshop
 from ..verify.api import verify
 from ..verify.options import VerifyOptions
 from ..verify.report import Verdict, VerificationReport, to_json
-from ..verify.trust import NO_TRUST, Trust
-from .verification import ImageChoice, NotPublishedError, VerifyView
-
-if TYPE_CHECKING:
-    from .signer import Signer  # with it comes a library that few builds need
+from .verification import NotPublishedError, VerifyView
 
 _ASIDE: Final[dict[Verdict, str]] = {"failed": ".rejected", "error": ".unverified", "not-verified": ".unverified"}
 
@@ -25,32 +17,10 @@ _ASIDE: Final[dict[Verdict, str]] = {"failed": ".rejected", "error": ".unverifie
 class VerifyingGate:
     """The verification of one build, a stage of its publication."""
 
-    def __init__(
-        self,
-        options: Options,
-        workshop: Workshop,
-        backend: str,
-        releases: tuple[Release, ...],
-        *,
-        image: ImageChoice,
-        signer: "Signer | None",
-        quiet: bool,
-    ) -> None:
+    def __init__(self, options: VerifyOptions, *, quiet: bool) -> None:
         self.report: VerificationReport | None = None
         self._quiet = quiet
-        self._verify_options = VerifyOptions(
-            cache=workshop.cache,
-            index=workshop.index,
-            version=workshop.version,
-            backend=backend,
-            releases=releases,
-            candidates=tuple(TARGETS.values()),
-            settings=Settings(max_package_size=options.max_size),
-            image=image.reference,
-            pull=image.pull,
-            platform=image.platform,
-            trust=Trust(public_keys=(signer.public_key,)) if signer else NO_TRUST,
-        )
+        self._options = options
 
     def __call__(self, draft: Draft) -> Draft:
         """Let a packed package pass or, under a name that no `*.difypkg` finds, lay it aside with its report.
@@ -73,6 +43,6 @@ class VerifyingGate:
 
     def _verify(self, package: Path, path: Path) -> VerificationReport:
         view = VerifyView(quiet=self._quiet)
-        report = replace(verify(package, self._verify_options, listen=view), package=str(path))
+        report = replace(verify(package, self._options, listen=view), package=str(path))
         view.end(report)
         return report

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Final
 
@@ -13,6 +14,9 @@ import click
 
 from .. import __version__
 from ..difypkg.diagnosis import Diagnosis, DifyoffError, Exit
+from .console import say, show_error, show_finding
+from .site import SITE_VARIABLES
+from .variables import PREFIX, is_set, name_variables, unknown_variables
 
 _COMMANDS: Final = {
     "build": "Make offline packages of plugins.",
@@ -36,21 +40,21 @@ class _LazyGroup(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command = import_module(f"difyoff.cli.commands.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
+        return _open_command(cmd_name) if cmd_name in _COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(
-    cls=_LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "DIFYOFF"},
-)
+def _open_command(name: str) -> click.Command:
+    command = import_module(f"difyoff.cli.commands.{name}").command
+    assert isinstance(command, click.Command)
+    name_variables(command, f"{PREFIX}_{name.upper()}")
+    return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", message="difyoff %(version)s")
 def cli() -> None:
     """Make Dify plugins installable without a network, and prove it before they cross the air gap."""
@@ -59,43 +63,53 @@ def cli() -> None:
 def run(arguments: Sequence[str]) -> Exit | int:
     """Run the command line and return its exit code. No error of a user ends in a traceback."""
     try:
+        _tell_unknown_variables()
         result = cli.main(list(arguments), prog_name="difyoff", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        _print_failure(arguments, Diagnosis(slug="wrong-use", message=error.format_message()), Exit.USAGE)
-        return Exit.USAGE
+        return _fail(arguments, Diagnosis(slug="wrong-use", message=error.format_message()), Exit.USAGE)
     except DifyoffError as error:
-        from .console import show_error
-
         show_error(error.diagnosis)
-        _print_failure(arguments, error.diagnosis, error.exit_code)
-        return error.exit_code
+        return _fail(arguments, error.diagnosis, error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        return Exit.INTERRUPTED
-    except SystemExit:
-        return Exit.DONE  # click ends so where whoever read our output has gone, and after shell completion
+        return interrupted(arguments)
+    except SystemExit as error:
+        # click ends so after shell completion, and with 1 where whoever read our output has gone
+        return Exit.MACHINE if error.code else Exit.DONE
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            return _our_bug(error)
+            return _our_bug(arguments, error)
         _forget_stdout()
-        click.echo("error[disk-full]: the output cannot be written: its disk is full", err=True)
+        say("error[disk-full]: the output cannot be written: its disk is full")
         return Exit.MACHINE
     except Exception as error:
-        return _our_bug(error)
+        return _our_bug(arguments, error)
     return result if isinstance(result, int) else Exit.DONE
 
 
-def _print_failure(arguments: Sequence[str], diagnosis: Diagnosis, code: Exit) -> None:
-    """Print the document that `--json` promises, where a command ended before it had any result."""
-    if "--json" not in arguments:
-        return
-    from ..render.documents import FailureDocument, FailureResult
-    from .reports import emit
+def interrupted(arguments: Sequence[str]) -> Exit:
+    """Say that the run was interrupted; return the exit code."""
+    say("interrupted")
+    return _fail(arguments, Diagnosis(slug="interrupted", message="the run was interrupted"), Exit.INTERRUPTED)
 
+
+def _tell_unknown_variables() -> None:
+    if all(name in SITE_VARIABLES for name in os.environ if name.startswith(f"{PREFIX}_")):
+        return
+    for finding in unknown_variables(os.environ, {name: partial(_open_command, name) for name in _COMMANDS}):
+        show_finding(finding)
+
+
+def _fail(arguments: Sequence[str], diagnosis: Diagnosis, code: Exit) -> Exit:
+    """Print the document that `--json` promises, where a command ended before it had any result; return the code."""
     command = next((word for word in arguments if word in _COMMANDS), "")
-    result = FailureResult(exit_code=code, diagnosis=diagnosis)
-    emit(FailureDocument(command=command, exit_code=code, results=(result,)), as_json=True, reports=())
+    if "--json" in arguments or is_set(os.environ, f"{PREFIX}_{command.upper()}_JSON"):
+        from ..render.documents import FailureDocument, FailureResult
+        from .reports import emit
+
+        result = FailureResult(exit_code=code, diagnosis=diagnosis)
+        emit(FailureDocument(command=command, exit_code=code, results=(result,)), as_json=True, reports=())
+    return code
 
 
 def _forget_stdout() -> None:
@@ -103,10 +117,12 @@ def _forget_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _our_bug(error: Exception) -> Exit:
+def _our_bug(arguments: Sequence[str], error: Exception) -> Exit:
     with tempfile.NamedTemporaryFile("w", prefix="difyoff-", suffix=".log", delete=False, encoding="utf-8") as log:
         log.write(f"difyoff {__version__}, Python {sys.version}\n{sys.argv}\n")
         traceback.print_exception(error, file=log)
-    click.echo(f"error[internal-error]: this is a fault of difyoff: {type(error).__name__}: {error}", err=True)
-    click.echo(f"  fix: please report it with {log.name}", err=True)
-    return Exit.BUG
+    message = f"this is a fault of difyoff: {type(error).__name__}: {error}"
+    say(f"error[internal-error]: {message}")
+    say(f"  fix: Report it with {log.name}.")
+    diagnosis = Diagnosis(slug="internal-error", message=message, hint=f"Report it with {log.name}.")
+    return _fail(arguments, diagnosis, Exit.BUG)

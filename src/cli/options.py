@@ -1,67 +1,110 @@
 """Options that several commands share, and the words they take turned into values."""
 
-import re
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import click
-from platformdirs import user_cache_path
+from click.core import ParameterSource
 
-from ..difypkg.diagnosis import Diagnosis, DifyoffError
-from ..difypkg.target import ARCHITECTURES, TARGETS, Target
 from ..render.api import FORMATS
-from ..sandbox.cache import CHANGE_CACHE
+from ..verify.backends import DEFAULT
 from .console import show_commands
 from .reports import ReportFile, SbomFile
+from .site import SETTINGS, Need, Setting, make_site
 
+R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
-_UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
+class _Value(click.ParamType[Any]):
+    """The value of a site's setting."""
 
-class Size(click.ParamType[int]):
-    """A size in bytes: `52428800`, `50MiB`, `60 MB`."""
+    def __init__(self, setting: Setting) -> None:
+        self.name = setting.kind
+        self._setting = setting
 
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes."""
-        if isinstance(value, int):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the parsed value."""
+        if not isinstance(value, str):
             return value
-        match = re.fullmatch(r"\s*(\d+)\s*([kmg]i?)?b?\s*", str(value), re.IGNORECASE)
-        if match is None:
-            self.fail(f"{value!r} is no size; write 52428800, 50MiB or 60MB", param, ctx)
-        return int(match[1]) * _UNITS[(match[2] or "").lower()]
+        try:
+            return self._setting.parse(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
 
 
-def targets_of(architecture: str) -> tuple[Target, ...]:
-    """Return the targets that `--arch` names."""
-    names = ARCHITECTURES if architecture == "all" else (architecture,)
-    return tuple(TARGETS[name] for name in ARCHITECTURES if name in names)
+def site_options(*names: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Callable[[Callable[..., R]], Any]:
+    """Add the options of a site's settings; the command gets them as one value, `site`.
+
+    `defaults` says for some of them what the command does where they are not given. An option without effect is a
+    wrong use; a variable without effect is not, since it is said for all commands.
+    """
+
+    def add(function: Callable[..., R]) -> Callable[..., R]:
+        @wraps(function)
+        def command(**values: Any) -> R:
+            ctx = click.get_current_context()
+            _refuse_without_effect(ctx, names)
+            given = {name: values.pop(SETTINGS[name].parameter) for name in names}
+            if given.get("arch") and given.get("target"):
+                given["target" if _is_typed(ctx, "arch") else "arch"] = None
+            return function(site=make_site(given), **values)
+
+        wrapped: Callable[..., R] = command
+        for name in reversed(names):
+            wrapped = _option(SETTINGS[name], defaults.get(name))(wrapped)
+        return wrapped
+
+    return add
 
 
-def default_cache() -> Path:
-    """Return the user's cache folder. Raises `DifyoffError` (`store-not-writable`) where the user has no home."""
-    try:
-        return user_cache_path("difyoff")
-    except RuntimeError as error:
-        raise DifyoffError(
-            Diagnosis(
-                slug="store-not-writable",
-                message="this user has no home folder, so there is no place for the cache",
-                hint=CHANGE_CACHE,
-            )
-        ) from error
+def _option(setting: Setting, default: str | None) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    shown = default or setting.default or setting.default_text
+    more = (" May be repeated." if setting.many else "") + (f"  [default: {shown}]" if shown else "")
+    if setting.kind == "flag":
+        return click.option(
+            f"--{setting.name}", setting.parameter, is_flag=True, envvar=setting.variable, help=setting.text + more
+        )
+    return click.option(
+        f"--{setting.name}",
+        setting.parameter,
+        type=_Value(setting),
+        multiple=setting.many,
+        metavar=setting.metavar or f"[{'|'.join(setting.choices())}]",
+        envvar=setting.variable,
+        help=setting.text + more,
+    )
 
 
-arch_option = click.option(
-    "--arch",
-    type=click.Choice([*ARCHITECTURES, "all"]),
-    default="amd64",
-    show_default=True,
-    help="The architecture of the site's machines; `all` makes one package for both.",
-)
+def _is_typed(ctx: click.Context, parameter: str) -> bool:
+    return ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+
+
+def _refuse_without_effect(ctx: click.Context, names: Collection[str]) -> None:
+    """Refuse what was typed and does nothing. Raises `click.UsageError` that says how to give it an effect."""
+    if "arch" in names and _is_typed(ctx, "arch") and _is_typed(ctx, "target"):
+        raise click.UsageError("--arch and --target exclude each other.")
+    builds = "verify_backend" in ctx.params
+    backend = ctx.params.get("verify_backend" if builds else "backend") or (None if builds else DEFAULT)
+    in_container = "docker" in (backend, ctx.params.get("build_in"))
+    met: Mapping[Need, bool] = {
+        "verification": backend is not None,
+        "container": in_container,
+        "this machine": builds or backend == "local",
+    }
+    ways: Mapping[Need, str] = {
+        "verification": "`--verify`",
+        "container": "`--verify=docker` or `--build-in docker`" if builds else "`--backend docker`",
+        "this machine": "`--backend local`",
+    }
+    for name in names:
+        need = SETTINGS[name].needs
+        if need is not None and not met[need] and _is_typed(ctx, SETTINGS[name].parameter):
+            raise click.UsageError(f"--{name} has no effect here: it needs {ways[need]}.")
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of paths.")
 report_option = click.option(
     "--report",
@@ -84,15 +127,7 @@ verbose_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=lambda _, __, value: show_commands() if value else None,
-    help="Tell every command that is run, how it ended and how long it took.",
-)
-cache_option = click.option(
-    "--cache-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=lambda: default_cache(),
-    envvar="DIFYOFF_CACHE_DIR",
-    show_default="the user's cache folder",
-    help="Where wheels, uv releases and what was built here are kept.",
+    help="Print each command, how it ended and how long it took.",
 )
 
 

@@ -106,7 +106,7 @@ def _options(config: pytest.Config, daemons: Sequence[str]) -> "VerifyOptions":
     from ..uvrun.environment import read_index_settings
     from ..verify.backends import BACKENDS, DEFAULT
     from ..verify.options import VerifyOptions
-    from .options import default_cache
+    from .site import default_cache
 
     backend = _setting(config, "backend") or DEFAULT
     if backend not in BACKENDS:

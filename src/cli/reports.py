@@ -9,6 +9,7 @@ import click
 
 from ..difypkg.files import temporary_name, write_atomically
 from ..render.api import FORMATS, Document, find_format
+from .console import put
 
 SBOM_SUFFIX: Final = ".cdx.json"
 
@@ -70,4 +71,4 @@ def emit(document: Document, *, as_json: bool, reports: Sequence[Path]) -> None:
     if as_json:
         known = find_format(Path(".json"))
         assert known is not None
-        click.echo(known.render(document), nl=False)
+        put(known.render(document), nl=False)

@@ -1,17 +1,18 @@
 """Verification as the command line has it: what is asked for, how it is shown, and its part of the JSON."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from ..difypkg import daemons
-from ..difypkg.daemons import Release
 from ..difypkg.diagnosis import Diagnosis
 from ..verify.backends import BACKENDS, DEFAULT
 from .console import say, show_error, show_finding, show_stage
+from .site import SETTINGS
 
 if TYPE_CHECKING:
     from ..verify.options import Event
@@ -25,43 +26,12 @@ _BRANCHES: Final = {
     "sync-frozen": "frozen lock",
 }
 
-daemon_option = click.option(
-    "--daemon", "daemon", multiple=True, metavar="RELEASE", help="The site's daemon release; may be repeated."
-)
-dify_option = click.option(
-    "--dify", "dify", multiple=True, metavar="VERSION", help="The daemon release that this version of Dify ships."
-)
-
-image_option = click.option(
-    "--image", metavar="REF", help="Use this image, by tag, digest or id, in place of the daemon release's own."
-)
-pull_option = click.option(
-    "--pull",
-    type=click.Choice(["never", "missing", "always"]),
-    default="missing",
-    show_default=True,
-    help="When to get the image from its registry.",
-)
-platform_option = click.option(
-    "--platform", metavar="OS/ARCH", help="The image's platform in Docker's words, such as linux/arm64."
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageChoice:
-    """The container image that options name: its reference, when to pull it, its platform in Docker's words."""
-
-    reference: str | None
-    pull: Literal["never", "missing", "always"]
-    platform: str | None
-
-
 verify_option = click.option(
     "--verify",
     "verify_backend",
     type=click.Choice(list(BACKENDS)),
     help="Install and start the package as the daemon does, and publish it only if that works. A backend is given with"
-    " `=`, as in --verify=docker.  [default: local]",
+    " `=`, as in --verify=docker; alone it means the site's, or local.  [default: not verified]",
 )
 
 
@@ -69,16 +39,15 @@ class VerifyCommand(click.Command):
     """A command whose `--verify` takes a value only with `=`: alone, it never eats the next word, as click's would."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Write the default backend behind every bare `--verify` before `--`."""
+        """Write the site's backend behind every bare `--verify` before `--`."""
         end = args.index("--") if "--" in args else len(args)
-        given = [f"--verify={DEFAULT}" if word == "--verify" else word for word in args[:end]]
+        backend = SETTINGS["backend"]
+        bare = os.environ.get(backend.variable) or DEFAULT
+        for word, following in pairwise(args[: end + 1]):
+            if word == "--verify" and following in BACKENDS and not Path(following).exists():
+                raise click.UsageError(f"Write --verify={following}: without `=`, {following!r} is a plugin.", ctx)
+        given = [f"--verify={bare}" if word == "--verify" else word for word in args[:end]]
         return super().parse_args(ctx, given + args[end:])
-
-
-def chosen_releases(daemon: Sequence[str], dify: Sequence[str]) -> tuple[Release, ...]:
-    """Return the releases that `--daemon` and `--dify` name. Raises `DifyoffError` (`unknown-daemon-release`)."""
-    named = (*map(daemons.release, daemon), *map(daemons.release_for_dify, dify))
-    return tuple(dict.fromkeys(named))
 
 
 class NotPublishedError(Exception):

@@ -10,8 +10,8 @@ import click
 
 from ... import __version__
 from ...difypkg import daemons
-from ...difypkg.daemons import Release
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
+from ...difypkg.target import TARGETS
 from ...render.documents import (
     BuildDocument,
     BuildResult,
@@ -28,24 +28,13 @@ from ...repack.workshop import BuildImage, Workshop, open_workshop
 from ...sources.source import Access
 from ...sources.table import locate_member
 from ...uvrun.environment import read_index_settings
-from ..console import human_size, say, show_error, show_stage
-from ..options import Size, arch_option, cache_option, common, sbom_option, targets_of
+from ..console import human_size, put, say, show_error, show_stage
+from ..options import common, sbom_option, site_options
 from ..places import Told, Wish, expand, open_access, write_copy
 from ..progress import BuildView
 from ..reports import check_reports, emit
-from ..targets import read_target
-from ..verification import (
-    ImageChoice,
-    NotPublishedError,
-    VerifyCommand,
-    chosen_releases,
-    daemon_option,
-    dify_option,
-    image_option,
-    platform_option,
-    pull_option,
-    verify_option,
-)
+from ..site import Site
+from ..verification import NotPublishedError, VerifyCommand, verify_option
 
 if TYPE_CHECKING:
     from ..gate import VerifyingGate
@@ -63,17 +52,10 @@ if TYPE_CHECKING:
     help="Where packages are written.",
 )
 @verify_option
-@daemon_option
-@dify_option
-@image_option
-@pull_option
-@platform_option
-@arch_option
-@click.option(
-    "--target",
-    "target_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A target file that `target probe` saved, in place of --arch.",
+@site_options(
+    *("daemon", "dify", "arch", "target", "max-size", "mirror", "ignore-lock", "index-url", "matrix"),
+    *("image", "pull", "platform", "trust-plugin", "cache-dir"),
+    defaults={"arch": "amd64"},
 )
 @click.option(
     "--build-in",
@@ -88,41 +70,23 @@ if TYPE_CHECKING:
     metavar="KEY",
     help="Sign the package with this private key of `keygen`: a file, or env:NAME for one in a variable.",
 )
-@click.option("--max-size", type=Size(), help="The site's size limit for a package.  [default: the daemon's, 50MiB]")
-@click.option("--index-url", help="Fetch every file from this index, whatever the plugin's lock names.")
 @click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
 @click.option("--force", is_flag=True, help="Replace an existing file that differs.")
 @click.option("--with-env", is_flag=True, help="Pack a plugin folder's .env, which is left out otherwise.")
-@click.option(
-    "--trust-plugin",
-    is_flag=True,
-    help="Build from source even where nothing protects this machine from what the plugin and its dependencies run.",
-)
 @sbom_option
-@cache_option
 @common
 def command(
     plugins: tuple[str, ...],
     output_dir: Path,
     verify_backend: str | None,
-    daemon: tuple[str, ...],
-    dify: tuple[str, ...],
-    image: str | None,
-    pull: Literal["never", "missing", "always"],
-    platform: str | None,
-    arch: str,
-    target_file: Path | None,
+    site: Site,
     build_in: Literal["docker"] | None,
     build_image: str | None,
     signing_key: str | None,
-    max_size: int | None,
-    index_url: str | None,
     suffix: str,
     force: bool,
     with_env: bool,
-    trust_plugin: bool,
     sbom: Path | None,
-    cache_dir: Path,
     as_json: bool,
     reports: tuple[Path, ...],
     quiet: bool,
@@ -139,30 +103,28 @@ def command(
         raise click.UsageError("--sbom lists what a verification has read. Add --verify, or use `difyoff verify`.")
     reports = (*reports, sbom) if sbom else reports
     check_reports(reports, map(Path, plugins))
-    releases = chosen_releases(daemon, dify)
     if build_image and not build_in:
         raise click.UsageError("--build-image is the image for --build-in docker, which is not given")
     options = Options(
-        targets=(read_target(target_file).target,) if target_file else targets_of(arch),
-        release=releases[0] if releases else daemons.newest(),
+        targets=site.targets or (TARGETS["amd64"],),
+        release=site.releases[0] if site.releases else daemons.newest(),
         output=output_dir,
         suffix=suffix,
-        max_size=max_size,
+        max_size=site.settings.max_package_size,
         force=force,
         with_env=with_env,
     )
     signer = _signer(signing_key) if signing_key else None
-    chosen = ImageChoice(reference=image, pull=pull, platform=platform)
     told = Told()
     results: list[BuildResult] = []
     with (
-        open_access(cache_dir, dify=dify, offline=False, listen=told) as access,
+        open_access(site.cache, dify=site.dify, offline=False, listen=told) as access,
         open_workshop(
             version=__version__,
-            index=read_index_settings(os.environ, index_url=index_url),
-            cache=cache_dir.expanduser().absolute(),
-            build_in=_build_image(options, build_image, chosen) if build_in else None,
-            trust_plugin=trust_plugin,
+            index=read_index_settings(os.environ, index_url=site.index_url),
+            cache=site.cache,
+            build_in=_build_image(options, build_image, site) if build_in else None,
+            trust_plugin=site.trust_plugin,
             report=lambda done: None if quiet else show_stage(done.name, done.text),
         ) as workshop,
     ):
@@ -170,11 +132,11 @@ def command(
         def build_wish(wish: Wish) -> BuildResult:
             gate = None
             if verify_backend:
-                gate = _gate(options, workshop, verify_backend, releases, image=chosen, signer=signer, quiet=quiet)
+                gate = _gate(site, workshop, verify_backend, signer=signer, quiet=quiet)
             between = tuple(stage for stage in (signer, gate) if stage is not None)
             result = _build_one(wish, access, options, workshop, gate, between, told, quiet=quiet)
             if result.package is not None and not as_json:
-                click.echo(result.package.path)
+                put(result.package.path)
             return result
 
         for plugin in plugins:
@@ -184,14 +146,14 @@ def command(
     return code
 
 
-def _build_image(options: Options, reference: str | None, image: ImageChoice) -> BuildImage:
+def _build_image(options: Options, reference: str | None, site: Site) -> BuildImage:
     from ...sandbox.engine import REPOSITORY  # with it comes the engine's client
 
     architectures = [target.architecture for target in options.targets]
     return BuildImage(
-        reference=reference or image.reference or f"{REPOSITORY}:{options.release}-local",
-        pull=image.pull,
-        platform=image.platform or (f"linux/{architectures[0]}" if len(architectures) == 1 else None),
+        reference=reference or site.image or f"{REPOSITORY}:{options.release}-local",
+        pull=site.pull,
+        platform=site.platform or (f"linux/{architectures[0]}" if len(architectures) == 1 else None),
     )
 
 
@@ -201,19 +163,13 @@ def _signer(key: str) -> "Signer":
     return open_signer(key)
 
 
-def _gate(
-    options: Options,
-    workshop: Workshop,
-    backend: str,
-    releases: tuple[Release, ...],
-    *,
-    image: ImageChoice,
-    signer: "Signer | None",
-    quiet: bool,
-) -> "VerifyingGate":
+def _gate(site: Site, workshop: Workshop, backend: str, *, signer: "Signer | None", quiet: bool) -> "VerifyingGate":
+    from ...verify.trust import NO_TRUST, Trust
     from ..gate import VerifyingGate  # with it comes the whole verifier, which a mere build does without
+    from ..proof import make_verify_options
 
-    return VerifyingGate(options, workshop, backend, releases, image=image, signer=signer, quiet=quiet)
+    trust = Trust(public_keys=(signer.public_key,)) if signer else NO_TRUST
+    return VerifyingGate(make_verify_options(site, workshop.index, backend=backend, trust=trust), quiet=quiet)
 
 
 def _build_named(
@@ -237,7 +193,7 @@ def _build_named(
     if app is None:
         return [result for _, result in made]
     if not as_json:
-        click.echo(app)
+        put(app)
     return [replace(result, app=str(app)) for _, result in made]
 
 

@@ -3,6 +3,7 @@
 import click
 
 from ...difypkg.diagnosis import Exit, page, slugs
+from ..console import put
 
 
 @click.command("explain")
@@ -15,7 +16,7 @@ def command(slug: str | None) -> int:
     if slug is None:
         width = max(map(len, slugs()))
         for each in slugs():
-            click.echo(f"{each:<{width}}  {page(each).title}")
+            put(f"{each:<{width}}  {page(each).title}")
         return Exit.DONE
     try:
         found = page(slug)
@@ -25,5 +26,5 @@ def command(slug: str | None) -> int:
         near = get_close_matches(slug, slugs(), n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else "; `difyoff explain` lists all"
         raise click.UsageError(f"there is no diagnosis {slug!r}{hint}") from None
-    click.echo(f"{found.slug}: {found.title}\n\n{found.text}")
+    put(f"{found.slug}: {found.title}\n\n{found.text}")
     return Exit.DONE

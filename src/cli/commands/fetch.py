@@ -17,11 +17,11 @@ from ...render.documents import FetchDocument, FetchResult
 from ...sources.shelf import tree_digests
 from ...sources.source import Access
 from ...sources.table import locate_member
-from ..console import say, show_error
-from ..options import cache_option, common
+from ..console import put, say, show_error
+from ..options import common, site_options
 from ..places import Told, Wish, expand, offline_option, open_access
 from ..reports import check_reports, emit
-from ..verification import dify_option
+from ..site import Site
 
 _State = Literal["written", "up to date"]
 
@@ -36,18 +36,16 @@ _State = Literal["written", "up to date"]
     show_default="the current folder",
     help="Where the plugins are written.",
 )
-@dify_option
 @offline_option
 @click.option("--force", is_flag=True, help="Replace an existing file that differs.")
-@cache_option
+@site_options("dify", "cache-dir")
 @common
 def command(
     sources: tuple[str, ...],
     output_dir: Path,
-    dify: tuple[str, ...],
     offline: bool,
     force: bool,
-    cache_dir: Path,
+    site: Site,
     as_json: bool,
     reports: tuple[Path, ...],
     quiet: bool,
@@ -60,14 +58,14 @@ def command(
     check_reports(reports, (Path(source) for source in sources))
     told = Told()
     results: list[FetchResult] = []
-    with open_access(cache_dir, dify=dify, offline=offline, listen=told) as access:
+    with open_access(site.cache, dify=site.dify, offline=offline, listen=told) as access:
         for source in sources:
             for result in _fetch(source, access, told, output_dir, force=force):
                 results.append(result)
                 if result.path and not quiet:
                     say(f"{result.status}  {result.identity}")
                 if result.path and not as_json:
-                    click.echo(result.path)
+                    put(result.path)
     code = worst(Exit(result.exit_code) for result in results)
     emit(FetchDocument(results=tuple(results), exit_code=code), as_json=as_json, reports=reports)
     return code

@@ -13,7 +13,7 @@ from ...difypkg.diagnosis import DifyoffError, Exit, worst
 from ...difypkg.place import local_place
 from ...render.documents import InspectDocument, InspectResult, ReleasePlan, SignatureDocument
 from ...repack.source import Plugin, open_plugin
-from ..console import human_size, printable, show_error, show_finding
+from ..console import human_size, printable, put, show_error, show_finding
 from ..options import common
 from ..reports import check_reports, emit
 
@@ -33,7 +33,7 @@ def command(packages: tuple[Path, ...], as_json: bool, reports: tuple[Path, ...]
         results.append(_inspect(package))
         if not as_json and results[-1].diagnosis is None:
             for line in _describe(results[-1]):
-                click.echo(printable(line))
+                put(printable(line))
     code = worst(Exit(result.exit_code) for result in results)
     emit(InspectDocument(results=tuple(results), exit_code=code), as_json=as_json, reports=reports)
     return code

@@ -6,7 +6,7 @@ import click
 
 from ...difypkg.diagnosis import Exit
 from ...render.documents import KeygenDocument, KeygenResult
-from ..console import say
+from ..console import put, say
 from ..options import common
 from ..reports import check_reports, emit
 
@@ -32,8 +32,8 @@ def command(output: Path, as_json: bool, reports: tuple[Path, ...], quiet: bool)
     check_reports(reports, ())
     private, public = write_key_pair(make_key_pair(), output)
     if not as_json:
-        click.echo(private)
-        click.echo(public)
+        put(private)
+        put(public)
     if not quiet:
         say(f"Sign with `difyoff sign --key {private} PACKAGE`; give {public.name} to the site's daemon.")
     result = KeygenResult(private_key=str(private), public_key=str(public), exit_code=Exit.DONE)

@@ -7,44 +7,42 @@ import click
 from ...difypkg.diagnosis import DifyoffError, Exit
 from ...render.documents import OfferDocument, SearchDocument, SearchResult
 from ...sources.marketplace import search
-from ..console import printable, say, show_error, show_finding
-from ..options import cache_option, common
+from ..console import printable, put, say, show_error, show_finding
+from ..options import common, site_options
 from ..places import open_access
 from ..reports import check_reports, emit
-from ..verification import dify_option
+from ..site import Site
 
 
 @click.command("search")
 @click.argument("words", nargs=-1, required=True, metavar="WORDS...")
-@dify_option
-@cache_option
+@site_options("dify", "cache-dir")
 @common
 def command(
     words: tuple[str, ...],
-    dify: tuple[str, ...],
-    cache_dir: Path,
+    site: Site,
     as_json: bool,
     reports: tuple[Path, ...],
     quiet: bool,
 ) -> int:
     """Find plugins of the marketplace, the most installed first: name, version, installs, what it does."""
     check_reports(reports, ())
-    result = _search(" ".join(words), dify, cache_dir)
+    result = _search(" ".join(words), site)
     if not as_json:
         width = max((len(each.plugin_id) for each in result.plugins), default=0)
         for each in result.plugins:
             status = f" ({each.status})" if each.status != "active" else ""
             line = f"{each.plugin_id:<{width}}  {each.version:<10} {each.installs:>10,}  {each.brief}{status}"
-            click.echo(printable(line))
+            put(printable(line))
     if result.status != "failed" and not quiet:
         say(f"{len(result.plugins)} of {result.total} plugins" if result.plugins else "the marketplace finds nothing")
     emit(SearchDocument(results=(result,), exit_code=result.exit_code), as_json=as_json, reports=reports)
     return result.exit_code
 
 
-def _search(words: str, dify: tuple[str, ...], cache: Path) -> SearchResult:
+def _search(words: str, site: Site) -> SearchResult:
     try:
-        with open_access(cache, dify=dify, offline=False, listen=show_finding) as access:
+        with open_access(site.cache, dify=site.dify, offline=False, listen=show_finding) as access:
             offers, total = search(words, access)
     except DifyoffError as error:
         show_error(error.diagnosis)

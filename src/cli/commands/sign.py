@@ -18,10 +18,10 @@ from ...difypkg.manifest import MANIFEST, read_manifest
 from ...difypkg.signature import CATEGORIES, Category
 from ...difypkg.site import signature_settings
 from ...render.documents import SettingDocument, SignDocument, SignResult
-from ..console import say, show_error
-from ..options import common
+from ..console import put, say, show_error
+from ..options import common, site_options
 from ..reports import check_reports, emit
-from ..verification import chosen_releases, daemon_option, dify_option
+from ..site import Site
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -63,8 +63,7 @@ class _Request:
     help="Where to write.  [default: beside the package]",
 )
 @click.option("--force", is_flag=True, help="Replace existing files.")
-@daemon_option
-@dify_option
+@site_options("daemon", "dify")
 @common
 def command(
     packages: tuple[Path, ...],
@@ -74,8 +73,7 @@ def command(
     ssh_key: Path | None,
     output_dir: Path | None,
     force: bool,
-    daemon: tuple[str, ...],
-    dify: tuple[str, ...],
+    site: Site,
     as_json: bool,
     reports: tuple[Path, ...],
     quiet: bool,
@@ -89,7 +87,6 @@ def command(
     if key is None and ssh_key is None:
         raise click.UsageError("Name a key: --key signs the package, --ssh-key its provenance.")
     check_reports(reports, packages)
-    releases = chosen_releases(daemon, dify)
     request = _Request(
         key=None if key is None else read_private_key(key, os.environ),
         ssh_key=ssh_key,
@@ -97,14 +94,14 @@ def command(
         category=category,
         output=output_dir,
         force=force,
-        release=releases[0] if releases else daemons.newest(),
+        release=site.releases[0] if site.releases else daemons.newest(),
     )
     results = []
     for package in packages:
         results.append(_sign(package, request, quiet=quiet))
         for path in (results[-1].package, results[-1].provenance):
             if path is not None and not as_json:
-                click.echo(path)
+                put(path)
     code = worst(Exit(result.exit_code) for result in results)
     emit(SignDocument(results=tuple(results), exit_code=code), as_json=as_json, reports=reports)
     return code

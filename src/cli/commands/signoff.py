@@ -11,7 +11,7 @@ import click
 from ...difypkg.diagnosis import Diagnosis, DifyoffError, Exit, worst
 from ...render.documents import SignoffDocument, SignoffResult
 from ...signing.signoff import RULINGS, Ruling, Tally, check_decisions, decide
-from ..console import printable, say, show_error
+from ..console import printable, put, say, show_error
 from ..options import common
 from ..reports import check_reports, emit
 
@@ -76,7 +76,7 @@ def decide_(package: Path, report: Path, ruling: Ruling, key: Path, by: str | No
     else:
         result = SignoffResult(input=str(package), exit_code=Exit.DONE, decision=str(file))
         if not as_json:
-            click.echo(file)
+            put(file)
     return _end([result], as_json=as_json, reports=())
 
 
@@ -112,7 +112,7 @@ def check(
     for package in packages:
         results.append(_check(package, allowed, required, quiet=quiet))
         if results[-1].exit_code == Exit.DONE and not as_json:
-            click.echo(package)
+            put(package)
     return _end(results, as_json=as_json, reports=reports)
 
 

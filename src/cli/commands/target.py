@@ -9,6 +9,7 @@ import click
 
 from ...difypkg.diagnosis import Exit
 from ...difypkg.target import TARGETS
+from ..console import put
 from ..targets import TargetFile, read_target, to_json, write_target
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def command() -> None:
 def list_() -> int:
     """List the targets that difyoff knows by name."""
     for name, target in TARGETS.items():
-        click.echo(f"{name}  CPython {target.python}, glibc {target.glibc[0]}.{target.glibc[1]}, {target.machine}")
+        put(f"{name}  CPython {target.python}, glibc {target.glibc[0]}.{target.glibc[1]}, {target.machine}")
     return Exit.DONE
 
 
@@ -40,10 +41,10 @@ def show(target: str, as_json: bool) -> int:
         file = read_target(Path(target))
     if as_json:
         markers, tags = dict(file.target.environment), [str(tag) for tag in file.target.tags]
-        click.echo(json.dumps({**json.loads(to_json(file)), "markers": markers, "tags": tags}, indent=2))
+        put(json.dumps({**json.loads(to_json(file)), "markers": markers, "tags": tags}, indent=2))
     else:
         for line in _describe(file):
-            click.echo(line)
+            put(line)
     return Exit.DONE
 
 
@@ -76,10 +77,10 @@ def probe(image: str, output: Path | None, pull: "Pull", platform: str | None) -
         digest=found.digest,
     )
     if output is None:
-        click.echo(to_json(file))
+        put(to_json(file))
     else:
         write_target(output, file)
-        click.echo(output)
+        put(output)
     return Exit.DONE
 
 
