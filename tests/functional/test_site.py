@@ -15,6 +15,7 @@ from difyoff.cli.main import run
 from difyoff.cli.site import SETTINGS, SITE_VARIABLES, make_site, parse_size
 from difyoff.difypkg.target import TARGETS
 from kit.cli import difyoff
+from kit.documents import check_document
 from kit.plugins import pack, write_plugin
 
 MIB = 1 << 20
@@ -228,3 +229,23 @@ def test_ctrl_c_while_starting_is_no_traceback(after: float, package: Path, tmp_
         return  # Python itself had not come to us yet
     assert "Traceback" not in err
     assert process.returncode in (0, 130)
+
+
+@pytest.mark.parametrize(
+    ("error", "slug", "code"),
+    [(KeyboardInterrupt(), "interrupted", 130), (ZeroDivisionError("x"), "internal-error", 70)],
+)
+def test_whatever_ends_a_run_there_is_one_document(
+    error: BaseException, slug: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("difyoff.cli.commands.inspect.open_plugin", fail)
+
+    assert run(["inspect", "P", "--json"]) == code
+    captured = capsys.readouterr()
+    document = check_document(captured.out, "inspect")
+    assert document["exit_code"] == code
+    assert document["results"][0]["diagnosis"]["slug"] == slug
+    assert "Traceback" not in captured.err
