@@ -115,7 +115,7 @@ def _component(wheel: BundledDistribution) -> Component:
         component.licenses.add(licence)
     if wheel.origin and wheel.origin.startswith(("http://", "https://")):
         # What a hostile record calls a URL may be none: written with its odd characters quoted, it is.
-        url = XsUri(quote(wheel.origin, safe="/:?#@!$&()*+,;=%~"))
+        url = XsUri(quote(wheel.origin, safe="/:?@!$&()*+,;=%~"))
         component.external_references.add(ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=url))
     if wheel.built:
         component.properties.add(Property(name="difyoff:built-from", value=wheel.origin or "source"))
