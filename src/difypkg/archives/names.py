@@ -71,11 +71,11 @@ def _unshowable(path: str, parts: list[str], profile: Profile) -> str | None:
     return None
 
 
-def check_unique(paths: Iterable[str], folders: Iterable[str]) -> None:
-    """Refuse two files that are one for some system, and a file that is a folder too."""
+def check_unique(paths: Iterable[str], folders: Iterable[str], *, fold: bool = True) -> None:
+    """Refuse two files that are one for some system (`fold`: Linux is not the only one), and a file as a folder."""
     seen: dict[str, str] = {}
     for path in paths:
-        key = _folded(path)
+        key = _folded(path) if fold else path
         if key not in seen:
             seen[key] = path
         else:
@@ -91,7 +91,9 @@ def check_unique(paths: Iterable[str], folders: Iterable[str]) -> None:
                 f"{other!r} and {path!r} differ only in letter case or Unicode form",
                 readings=("Linux keeps two files.", "macOS and Windows keep one, the last."),
             )
-    parents = {parent for path in seen for parent in _parents(path)} | {_folded(folder) for folder in folders}
+    parents = {parent for path in seen for parent in _parents(path)} | {
+        _folded(folder) if fold else folder for folder in folders
+    }
     for path in parents & seen.keys():
         raise ArchiveFault("unsafe-path", f"{seen[path]!r} is both a file and a folder: it cannot be unpacked")
 

@@ -75,6 +75,7 @@ class Entry:
     method: int
     crc: int
     link: bool = False
+    executable: bool = False
 
 
 class ZipReader:
@@ -89,7 +90,7 @@ class ZipReader:
         self.profile = profile
         self._stream = stream
         self._lock = threading.Lock()
-        self._deadline = _Deadline(profile.seconds)
+        self._deadline = Deadline(profile.seconds)
         self._size = stream.seek(0, os.SEEK_END)
         if self._size > profile.size:
             raise ArchiveFault("zip-bomb", f"it has {self._size:,} bytes, more than any {profile.kind} needs")
@@ -359,6 +360,7 @@ class ZipReader:
             method=record.method,
             crc=record.crc,
             link=record.link,
+            executable=record.executable,
         )
         return entry, after
 
@@ -422,7 +424,7 @@ class ZipReader:
 
     def chunks(self, entry: Entry) -> Iterator[bytes]:
         """Yield the content of an entry in pieces; what is wrong with it is known at the end at the latest."""
-        deadline = _Deadline(self.profile.seconds)
+        deadline = Deadline(self.profile.seconds)
         crc = size = 0
         pieces = self._stored_pieces(entry) if entry.method == STORED else self._inflated_pieces(entry)
         for chunk in pieces:
@@ -492,6 +494,7 @@ class _Record:
     size: int
     header: int
     link: bool
+    executable: bool
     length: int
     at: int
 
@@ -519,6 +522,7 @@ class _Record:
             size=size,
             header=header,
             link=stat.S_ISLNK(attributes >> 16),
+            executable=bool(attributes >> 16 & stat.S_IXUSR),
             length=length,
             at=at,
         )
@@ -676,7 +680,7 @@ def _content(entry: Entry, what: str) -> ArchiveFault:
     return ArchiveFault("corrupt-archive", f"{entry.path} {what}", offset=entry.start, field="content")
 
 
-class _Deadline:
+class Deadline:
     """Counts the seconds spent in here, not those of whoever takes the pieces."""
 
     def __init__(self, seconds: float) -> None:
@@ -684,11 +688,14 @@ class _Deadline:
         self.start()
 
     def start(self) -> None:
+        """Count from now on."""
         self._since = time.monotonic()
 
     def stop(self) -> None:
+        """Count no more, until started again."""
         self._left -= time.monotonic() - self._since
 
     def check(self) -> None:
+        """Raise `ArchiveFault` where the time is over."""
         if time.monotonic() - self._since > self._left:
             raise ArchiveFault("zip-bomb", "it takes longer to read than any real one: the reading was stopped")

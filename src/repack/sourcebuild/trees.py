@@ -1,11 +1,11 @@
 """Source trees to build in: an archive unpacked, a git commit checked out, a folder of the plugin copied."""
 
 import hashlib
-import tarfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ...difypkg.archives.faults import ArchiveFault
+from ...difypkg.archives.sdist import unpack_source
 from ...difypkg.diagnosis import Diagnosis, DifyoffError
 from ...difypkg.redaction import public_url, redact
 from ...sandbox.process import Command, run
@@ -28,18 +28,13 @@ def unpack(archive: Path, sha256: str, source: ArchiveSource, folder: Path) -> T
     target = folder / "source"
     target.mkdir()
     try:
-        if source.filename.endswith(".zip"):
-            with zipfile.ZipFile(archive) as opened:
-                opened.extractall(target)
-        else:
-            with tarfile.open(archive) as opened_tar:
-                opened_tar.extractall(target, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
+        unpack_source(archive, target)
+    except (ArchiveFault, OSError) as error:
         raise DifyoffError(
             Diagnosis(
                 slug="source-build-failed",
                 message=f"{source.filename} cannot be unpacked: {error}",
-                context=(public_url(source.url),),
+                context=(public_url(source.url), *(error.evidence if isinstance(error, ArchiveFault) else ())),
             )
         ) from error
     inside = list(target.iterdir())
