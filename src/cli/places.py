@@ -63,13 +63,12 @@ def open_access(
     cache: Path, *, dify: Sequence[str], offline: bool, listen: Callable[[Diagnosis], None]
 ) -> Iterator[Access]:
     """Yield the way to the sources; of several versions of Dify the oldest decides what is the latest plugin."""
-    client = Client(version=__version__)
+    client = Client(version=__version__, offline=offline)
     try:
         yield Access(
             settings=read_source_settings(os.environ, dify=min(dify, key=sort_key, default=None)),
             client=client,
             shelf=Shelf(cache.expanduser().absolute()),
-            offline=offline,
             listen=listen,
         )
     finally:

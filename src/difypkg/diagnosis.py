@@ -4,7 +4,7 @@ A `Diagnosis` is a value. As a *finding* it is collected and reported; carried b
 Every slug has a page in `difypkg/pages/SLUG.md`, which `difyoff explain SLUG` prints.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -71,6 +71,19 @@ class DifyoffError(Exception):
     def exit_code(self) -> Exit:
         """The exit code of this slug's page."""
         return page(self.diagnosis.slug).exit_code
+
+
+def not_in_store(missing: Sequence[str]) -> DifyoffError:
+    """Return the error of a run that may not use the network, for what was not fetched before."""
+    what = missing[0] if len(missing) == 1 else f"{len(missing)} files"
+    return DifyoffError(
+        Diagnosis(
+            slug="not-in-store",
+            message=f"{what} must be fetched, and --offline forbids it",
+            context=tuple(missing) if len(missing) > 1 else (),
+            hint="Run it once without --offline, with the same cache folder, where there is a network.",
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

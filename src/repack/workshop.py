@@ -175,4 +175,4 @@ def _client(version: str, index: IndexSettings) -> Client:
         for each in reversed(credentials(index))
     }
     insecure = (*hosts, *index.environment.get("UV_INSECURE_HOST", "").split())
-    return Client(version=version, credentials=pairs, insecure_hosts=insecure)
+    return Client(version=version, credentials=pairs, insecure_hosts=insecure, offline=index.offline)

@@ -128,8 +128,6 @@ def search(words: str, access: Access) -> tuple[tuple[Offer, ...], int]:
         "query": words,
         "sort_by": "install_count",
         "sort_order": "DESC",
-        "category": "",
-        "tags": [],
     }
     try:
         data = _ask(access, "plugins/search/advanced", name="the search", body=body)

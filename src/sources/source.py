@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.diagnosis import Diagnosis, not_in_store
 from ..difypkg.identity import Identity
 from ..difypkg.place import PluginPlace
 from ..transfer.client import Client
@@ -16,25 +16,23 @@ from .shelf import Shelf
 class Access:
     """How sources are reached: the client, what was fetched before, and where findings go.
 
-    With `offline` nothing is asked of the network.
+    Where the client is offline, nothing is asked of the network.
     """
 
     settings: SourceSettings
     client: Client
     shelf: Shelf
-    offline: bool = False
     listen: Callable[[Diagnosis], None] = lambda finding: None
+
+    @property
+    def offline(self) -> bool:
+        """Whether the network may not be used."""
+        return self.client.offline
 
     def need_network(self, name: str) -> None:
         """Raise `not-in-store` where the network may not be used for what is called `name`."""
         if self.offline:
-            raise DifyoffError(
-                Diagnosis(
-                    slug="not-in-store",
-                    message=f"{name} was not fetched before, and --offline forbids fetching it now",
-                    hint="Run `difyoff fetch` with the same cache folder where there is a network.",
-                )
-            )
+            raise not_in_store((name,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.diagnosis import Diagnosis, DifyoffError, not_in_store
 from ..difypkg.redaction import public_url
 from .errors import TransientError, basic
 
@@ -46,7 +46,8 @@ class Client:
     `credentials` maps a URL to the (user, password) of its origin. Where none is given, those within a requested URL
     count, then the machine's entry in the netrc file (`NETRC`, else `~/.netrc`; its `default` entry is left alone: it
     would go to every host). `insecure_hosts` holds `host` or `host:port` whose certificates are not checked. The
-    proxies and certificates are those of the environment, see `transfer.transport`.
+    proxies and certificates are those of the environment, see `transfer.transport`. With `offline` every request ends
+    with `not-in-store`.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Client:
         insecure_hosts: Collection[str] = (),
         connections: int = 16,
         timeout: float = 30.0,
+        offline: bool = False,
     ) -> None:
+        self.offline = offline
         self._version = version
         self._credentials = {origin(url): pair for url, pair in (credentials or {}).items()}
         self._insecure_hosts = frozenset(insecure_hosts)
@@ -86,6 +89,8 @@ class Client:
         `index-unreachable`, `tls-failed`, `unsafe-redirect`, or for an answer that is not a success what `refuse`
         makes of it.
         """
+        if self.offline:
+            raise not_in_store((public_url(url),))
         transport = self._transport_once()
         with transport.errors(url):
             request = _Request(

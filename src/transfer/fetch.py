@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.diagnosis import Diagnosis, DifyoffError, not_in_store
 from ..difypkg.redaction import public_url
 from .client import Client
 from .errors import TransientError
@@ -92,6 +92,10 @@ def fetch(
     """
     wanted = {download.key: download for download in downloads}
     missing = [download for download in wanted.values() if not (download.sha256 and store.has(download.sha256))]
+    if client.offline:
+        remote = sorted(each.filename for each in missing if _local(each.url) is None)
+        if remote:
+            raise not_in_store(remote)
     needed = sum(max(0, (download.size or 0) - store.begun(download.key)) for download in missing)
     if missing and needed > store.free():
         raise no_room(store.root, needed)

@@ -54,11 +54,13 @@ class IndexSettings:
     """What the user configured for reaching package indexes on this connected side.
 
     `config` is the allow-listed part of uv's configuration files, as one `uv.toml`; paths in it are absolute.
-    `environment` is the allow-listed part of the environment. Both may hold secrets and stay out of the `repr`.
+    `environment` is the allow-listed part of the environment. Both may hold secrets and stay out of the `repr`. With
+    `offline` nothing is asked of any index: what is cached must do.
     """
 
     config: Mapping[str, Any] = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
+    offline: bool = False
 
     @property
     def configured(self) -> bool:
@@ -117,6 +119,7 @@ def resolving(settings: IndexSettings, *, home: Path, cache: Path) -> tuple[dict
         "UV_CACHE_DIR": str(cache),
         "UV_NATIVE_TLS": "1",  # called UV_SYSTEM_CERTS by later releases
         "UV_SYSTEM_CERTS": "1",
+        **({"UV_OFFLINE": "1"} if settings.offline else {}),
     }
     return environment, ("--config-file", str(file))
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.diagnosis import Diagnosis, DifyoffError, not_in_store
 from ..difypkg.redaction import redact
 from ..sandbox.process import Command, run
 from .environment import IndexSettings, resolving
@@ -57,6 +57,8 @@ def provide_uv(
         )
     if installed.version == version:
         return installed
+    if settings.offline:
+        raise not_in_store((f"uv {version}",))
     on_fetch(version)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".uv-") as scratch:

@@ -11,8 +11,10 @@ import yaml
 
 from kit.cli import difyoff
 from kit.documents import check_document
-from kit.index import Index
+from kit.index import Index, serve
+from kit.locks import write_lock
 from kit.marketplace import Marketplace, github, marketplace, package
+from kit.packages import standard_set
 from kit.plugins import pack, skeleton, write_plugin
 
 
@@ -171,3 +173,36 @@ workflow:
     assert "is not copied: 1 of its 2 plugins were not built" in failed.stderr
     assert not (tmp_path / "other/app-offline.yml").exists()
     assert (tmp_path / "other/acme-tiny_0.1.0-offline.difypkg").exists()
+
+
+@pytest.mark.parametrize("locked", [True, False], ids=["lock", "no lock"])
+def test_build_offline_takes_all_from_the_cache_and_lists_what_is_missing(
+    cache: Path, uv_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, locked: bool
+) -> None:
+    plugin = write_plugin(tmp_path / "tiny")
+    with serve(standard_set()) as index, marketplace() as market:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+        monkeypatch.setenv("MARKETPLACE_API_URL", market.url)
+        if locked:
+            write_lock(plugin, index, uv_cache)
+        market.add(pack(plugin, tmp_path / "tiny.difypkg"), "difyoff/tiny")
+        early = difyoff("build", "difyoff/tiny", "--offline", "--json", cwd=tmp_path)
+        assert early.code == 6
+        assert early.result["diagnosis"]["slug"] == "not-in-store"
+        assert not [request for request in index.requests if request.path.startswith("/files")] or locked
+        assert difyoff("build", "difyoff/tiny", "-o", "online", cwd=tmp_path).code == 0
+
+    again = difyoff("build", "difyoff/tiny", "--offline", "-o", "offline", cwd=tmp_path)
+
+    assert again.code == 0, again.stderr
+    (online,), (offline,) = (tmp_path / "online").iterdir(), (tmp_path / "offline").iterdir()
+    assert online.read_bytes() == offline.read_bytes()
+    with zipfile.ZipFile(offline) as built:
+        gone = sorted(name for name in built.namelist() if name.startswith("wheels/"))[:2]
+        digests = [sha256(built.read(name)).hexdigest() for name in gone]
+    for digest in digests:
+        (cache / "wheels" / "sha256" / digest[:2] / digest).unlink()
+    missing = difyoff("build", "difyoff/tiny", "--offline", "-o", "third", "--json", cwd=tmp_path)
+    assert missing.code == 6
+    assert missing.result["diagnosis"]["slug"] == "not-in-store"
+    assert missing.result["diagnosis"]["context"] == [name.removeprefix("wheels/") for name in gone]

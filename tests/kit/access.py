@@ -20,13 +20,12 @@ def access_to(
     environment: Mapping[str, str], cache: Path, *, dify: str | None = None, offline: bool = False
 ) -> Iterator[tuple[Access, list[Diagnosis]]]:
     findings: list[Diagnosis] = []
-    client = Client(version="1.2.3", timeout=5)
+    client = Client(version="1.2.3", timeout=5, offline=offline)
     yield (
         Access(
             settings=read_source_settings(environment, dify=dify),
             client=client,
             shelf=Shelf(cache),
-            offline=offline,
             listen=findings.append,
         ),
         findings,

@@ -30,7 +30,7 @@ from ...sources.table import locate_member
 from ...uvrun.environment import read_index_settings
 from ..console import human_size, put, say, show_error, show_stage
 from ..options import common, sbom_option, site_options
-from ..places import Told, Wish, expand, open_access, write_copy
+from ..places import Told, Wish, expand, offline_option, open_access, write_copy
 from ..progress import BuildView
 from ..reports import check_reports, emit
 from ..site import Site
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     metavar="KEY",
     help="Sign the package with this private key of `keygen`: a file, or env:NAME for one in a variable.",
 )
+@offline_option
 @click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
 @click.option("--force", is_flag=True, help="Replace an existing file that differs.")
 @click.option("--with-env", is_flag=True, help="Pack a plugin folder's .env, which is left out otherwise.")
@@ -83,6 +84,7 @@ def command(
     build_in: Literal["docker"] | None,
     build_image: str | None,
     signing_key: str | None,
+    offline: bool,
     suffix: str,
     force: bool,
     with_env: bool,
@@ -118,10 +120,10 @@ def command(
     told = Told()
     results: list[BuildResult] = []
     with (
-        open_access(site.cache, dify=site.dify, offline=False, listen=told) as access,
+        open_access(site.cache, dify=site.dify, offline=offline, listen=told) as access,
         open_workshop(
             version=__version__,
-            index=read_index_settings(os.environ, index_url=site.index_url),
+            index=replace(read_index_settings(os.environ, index_url=site.index_url), offline=offline),
             cache=site.cache,
             build_in=_build_image(options, build_image, site) if build_in else None,
             trust_plugin=site.trust_plugin,
