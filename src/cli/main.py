@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "keygen": "Make the key pair that a site signs its packages with.",
     "sign": "Sign packages with a site's own key, and state their provenance.",
     "signoff": "Decide on a package with your SSH key, or check the decisions on it.",
+    "report": "Show reports, join them, or say what changed between two.",
     "cache": "Show, tidy or empty the cache.",
 }
 """Each command and its line in the help; the module of that name in `difyoff.cli.commands` holds it as `command`."""

@@ -55,7 +55,8 @@ class Manifest:
     """What difyoff needs of a plugin's manifest.
 
     `kinds` holds the kinds with provider files (`tools`, `models`, ...), by which the daemon sorts plugins. `runner` is
-    the language (the daemon runs `python` only), `entrypoint` the module that it starts.
+    the language (the daemon runs `python` only), `entrypoint` the module that it starts. `permissions` are those of
+    `resource.permission` that are granted, as `model.llm`.
     """
 
     author: str
@@ -65,6 +66,7 @@ class Manifest:
     entrypoint: str
     architectures: tuple[str, ...]
     minimum_dify_version: str | None
+    permissions: tuple[str, ...]
     icons: tuple[str, ...]
     providers: Mapping[str, tuple[str, ...]]
 
@@ -159,6 +161,7 @@ def read_manifest(content: bytes) -> Manifest:
         entrypoint=_text(runner, "entrypoint"),
         architectures=_texts(meta, "arch"),
         minimum_dify_version=_text(meta, "minimum_dify_version") or None,
+        permissions=_granted(_section(_section(data, "resource"), "permission")),
         icons=tuple(icon for icon in (_text(data, "icon"), _text(data, "icon_dark")) if icon),
         providers=providers,
     )
@@ -213,6 +216,16 @@ def _check_resource(resource: _YamlMapping) -> None:
         for key, value in _section(permission, group).items():
             if key != "size" and isinstance(value, str) and value not in ("", "null", "~", *_TRUTHS):
                 raise _invalid(f"resource.permission.{group}.{key} {value!r} is neither true nor false")
+
+
+def _granted(permission: _YamlMapping) -> tuple[str, ...]:
+    """Return the rights that are granted: the daemon holds a plugin to them while it runs."""
+    rights = (f"{group}.{key}" for group in permission for key, on in _section(permission, group).items() if _is_on(on))
+    return tuple(sorted(rights))
+
+
+def _is_on(value: object) -> bool:
+    return str(value).lower() == "true"
 
 
 def _check_kinds(kinds: tuple[str, ...]) -> None:

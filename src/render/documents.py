@@ -12,6 +12,7 @@ from ..difypkg.place import FetchedFrom
 from ..difypkg.record import BuildRecord, TargetRecord
 from ..signing.signoff import Ballot
 from ..verify.report import VerificationReport
+from .compare import Change
 
 SCHEMA_VERSION: Final = 1
 
@@ -338,4 +339,14 @@ class SignoffDocument:
     results: tuple[SignoffResult, ...]
     exit_code: int
     command: Literal["signoff"] = "signoff"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffDocument:
+    """The document of `report diff`: what changed between two reports."""
+
+    results: tuple[Change, ...]
+    exit_code: int
+    command: Literal["report"] = "report"
     schema_version: int = SCHEMA_VERSION

@@ -28,6 +28,8 @@ def take_inventory(package: Package, release: Release, limit: int | None) -> Inv
         tools=f"difyoff {record.difyoff}, uv {record.uv}" if record else None,
         signature=_signature(package),
         requires=tuple(sorted(_asked(package))),
+        permissions=package.manifest.permissions if package.manifest else (),
+        minimum_dify=package.manifest.minimum_dify_version if package.manifest else None,
         wheels=tuple(_distributions(package)),
         edits=record.edits if record else (),
         sizes=(

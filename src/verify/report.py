@@ -120,7 +120,7 @@ class Inventory:
 
     `release` is the daemon release that limits and settings are those of. `source` is the plugin that it was made from
     and `tools` what made it, by its record. `signature` says whether there is one; no key is asked. `requires` are the
-    normalised names that the plugin itself asks for.
+    normalised names that the plugin itself asks for, `permissions` the rights that its manifest claims.
     """
 
     release: str
@@ -129,6 +129,8 @@ class Inventory:
     tools: str | None
     signature: str
     requires: tuple[str, ...]
+    permissions: tuple[str, ...]
+    minimum_dify: str | None
     wheels: tuple[BundledDistribution, ...]
     edits: tuple[Edit, ...]
     sizes: tuple[MeasuredSize, ...]

@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from difyoff.render.documents import (
     BuildDocument,
     DiagnoseDocument,
+    DiffDocument,
     FailureDocument,
     FetchDocument,
     InspectDocument,
@@ -26,6 +27,7 @@ DOCUMENTS: dict[str, Any] = {
     "diagnose": DiagnoseDocument,
     "inspect": InspectDocument,
     "keygen": KeygenDocument,
+    "report": DiffDocument,
     "sign": SignDocument,
     "signoff": SignoffDocument,
     "verify": VerifyDocument,

@@ -44,6 +44,8 @@ def inventory(text: str = "plain") -> Inventory:
         tools="difyoff 0.1.0, uv 0.9.26",
         signature="unsigned",
         requires=("wheel-0",),
+        permissions=("model.llm",),
+        minimum_dify=None,
         wheels=tuple(
             BundledDistribution(
                 name=f"wheel-{number}",
