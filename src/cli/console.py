@@ -21,9 +21,9 @@ def is_terminal() -> bool:
 
 
 def say(text: str) -> None:
-    """Write a line for people, to stderr."""
+    """Write a line for people, to stderr; one line it stays, whatever a file's name holds."""
     with _may_leave_early(sys.stderr):
-        click.echo(text, err=True, color=_is_coloured())
+        click.echo(text.replace("\n", "\\n"), err=True, color=_is_coloured())
 
 
 def put(text: object, *, nl: bool = True) -> None:

@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "signoff": "Decide on a package with your SSH key, or check the decisions on it.",
     "report": "Show reports, join them, or say what changed between two.",
     "cache": "Show, tidy or empty the cache.",
+    "completion": "Print the completion script of a shell.",
 }
 """Each command and its line in the help; the module of that name in `difyoff.cli.commands` holds it as `command`."""
 

@@ -350,3 +350,25 @@ class DiffDocument:
     exit_code: int
     command: Literal["report"] = "report"
     schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainResult:
+    """The page of a diagnosis; `stops_with` is the exit code where it stops the work, 0 where it never does."""
+
+    exit_code: int
+    slug: str
+    title: str
+    text: str
+    stops_with: int
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainDocument:
+    """The document of `explain`."""
+
+    results: tuple[ExplainResult, ...]
+    exit_code: int
+    command: Literal["explain"] = "explain"
+    schema_version: int = SCHEMA_VERSION

@@ -109,7 +109,7 @@ def test_a_plugin_that_is_gone_or_new(tmp_path: Path) -> None:
     assert difyoff("report", "diff", old, old, cwd=tmp_path).stdout == ""
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"command": "verify"}', "[" * 100_000, "\x00", '"verify"'])
+@pytest.mark.parametrize("content", ["", "{}", "[" * 100_000, "\x00"])
 @pytest.mark.parametrize("command", ["show", "diff"])
 def test_what_is_not_a_report_is_named(tmp_path: Path, content: str, command: str) -> None:
     file = tmp_path / "file.json"

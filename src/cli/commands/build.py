@@ -35,6 +35,7 @@ from ..progress import BuildView
 from ..reports import check_reports, emit
 from ..site import Site
 from ..verification import NotPublishedError, VerifyCommand, verify_option
+from ..watchers import announce
 
 if TYPE_CHECKING:
     from ..gate import VerifyingGate
@@ -144,7 +145,9 @@ def command(
         for plugin in plugins:
             results += _build_named(plugin, access, options, told, build_wish, as_json=as_json)
     code = worst(Exit(result.exit_code) for result in results)
-    emit(BuildDocument(results=tuple(results), exit_code=code), as_json=as_json, reports=reports)
+    document = BuildDocument(results=tuple(results), exit_code=code)
+    emit(document, as_json=as_json, reports=reports)
+    announce(document)
     return code
 
 

@@ -17,6 +17,7 @@ from ..proof import make_verify_options, read_trust
 from ..reports import check_reports, emit
 from ..site import Site
 from ..verification import VerifyView
+from ..watchers import announce
 
 
 @click.command("verify")
@@ -71,7 +72,9 @@ def command(
 def _end(results: Sequence[VerifyResult], *, as_json: bool, reports: tuple[Path, ...]) -> int:
     """Write the document where it is wanted; return the worst of the exit codes."""
     code = worst(Exit(result.exit_code) for result in results)
-    emit(VerifyDocument(results=tuple(results), exit_code=code), as_json=as_json, reports=reports)
+    document = VerifyDocument(results=tuple(results), exit_code=code)
+    emit(document, as_json=as_json, reports=reports)
+    announce(document)
     return code
 
 
