@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Final
@@ -18,7 +18,7 @@ from .console import say, show_error, show_finding
 from .site import SITE_VARIABLES
 from .variables import PREFIX, is_set, name_variables, unknown_variables
 
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "build": "Make offline packages of plugins.",
     "fetch": "Fetch plugins as they are, by name, URL or app.",
     "search": "Find plugins of the marketplace.",
@@ -39,17 +39,18 @@ _COMMANDS: Final = {
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _open_command(cmd_name) if cmd_name in _COMMANDS else None
+        return open_command(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-def _open_command(name: str) -> click.Command:
+def open_command(name: str) -> click.Command:
+    """Return a command by its name, its options with their variables."""
     command = import_module(f"difyoff.cli.commands.{name}").command
     assert isinstance(command, click.Command)
     name_variables(command, f"{PREFIX}_{name.upper()}")
@@ -65,7 +66,8 @@ def cli() -> None:
 def run(arguments: Sequence[str]) -> Exit | int:
     """Run the command line and return its exit code. No error of a user ends in a traceback."""
     try:
-        _tell_unknown_variables()
+        for finding in tell_unknown_variables():
+            show_finding(finding)
         result = cli.main(list(arguments), prog_name="difyoff", standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -95,16 +97,15 @@ def interrupted(arguments: Sequence[str]) -> Exit:
     return _fail(arguments, Diagnosis(slug="interrupted", message="the run was interrupted"), Exit.INTERRUPTED)
 
 
-def _tell_unknown_variables() -> None:
-    if all(name in SITE_VARIABLES for name in os.environ if name.startswith(f"{PREFIX}_")):
-        return
-    for finding in unknown_variables(os.environ, {name: partial(_open_command, name) for name in _COMMANDS}):
-        show_finding(finding)
+def tell_unknown_variables() -> Iterator[Diagnosis]:
+    """Yield a finding for each `DIFYOFF_*` variable that no option has."""
+    if not SITE_VARIABLES.issuperset(name for name in os.environ if name.startswith(f"{PREFIX}_")):
+        yield from unknown_variables(os.environ, {name: partial(open_command, name) for name in COMMANDS})
 
 
 def _fail(arguments: Sequence[str], diagnosis: Diagnosis, code: Exit) -> Exit:
     """Print the document that `--json` promises, where a command ended before it had any result; return the code."""
-    command = next((word for word in arguments if word in _COMMANDS), "")
+    command = next((word for word in arguments if word in COMMANDS), "")
     if "--json" in arguments or is_set(os.environ, f"{PREFIX}_{command.upper()}_JSON"):
         from ..render.documents import FailureDocument, FailureResult
         from .reports import emit

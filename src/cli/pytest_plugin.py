@@ -4,11 +4,13 @@ It is loaded into every pytest run of an environment that has difyoff, so nothin
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
+
+from .site import SETTINGS, SITE_VARIABLES, Setting, make_site
 
 if TYPE_CHECKING:
     from ..difypkg.diagnosis import Diagnosis
@@ -16,11 +18,6 @@ if TYPE_CHECKING:
     from ..verify.report import VerificationReport
 
 _MARK: Final = "difyoff_daemons"
-_OPTIONS: Final = {
-    "backend": "How far the proof goes: audit, local or docker. Default: local.",
-    "daemon": "Daemon releases to verify on, such as '0.5.3 0.6.10'. Default: one for each way to install.",
-    "image": "The image for the docker backend, instead of the release's own.",
-}
 
 
 class Verify(Protocol):
@@ -35,11 +32,16 @@ class Verify(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options and their twins in the configuration file."""
+    """Add every setting of a site as an option, and as a value of the configuration file."""
     group = parser.getgroup("difyoff", "verification of Dify plugin packages")
-    for name, text in _OPTIONS.items():
-        group.addoption(f"--difyoff-{name}", metavar=name.upper(), help=text)
-        parser.addini(f"difyoff_{name}", text)
+    for setting in SETTINGS.values():
+        many = " Several are separated by blanks." if setting.many else ""
+        text = f"{setting.text}{many} Also {setting.variable}.".replace("%", "%%")
+        if setting.kind == "flag":
+            group.addoption(_option(setting), action="store_true", default=None, help=text)
+        else:
+            group.addoption(_option(setting), metavar=setting.metavar or setting.name.upper(), help=text)
+        parser.addini(_ini(setting), text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,11 +50,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", text)
 
 
+def pytest_report_header() -> list[str]:
+    """Tell of `DIFYOFF_*` variables that nothing reads."""
+    if SITE_VARIABLES.issuperset(name for name in os.environ if name.startswith("DIFYOFF_")):
+        return []
+    from .main import tell_unknown_variables
+
+    return [f"difyoff: {finding.message}. {finding.hint}" for finding in tell_unknown_variables()]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a marked test once for each of its releases."""
     mark = metafunc.definition.get_closest_marker(_MARK)
     if mark is not None and "difyoff_daemon" in metafunc.fixturenames:
-        releases = mark.args or _setting(metafunc.config, "daemon").split()
+        releases = mark.args or _value(metafunc.config, SETTINGS["daemon"])
         if releases:
             metafunc.parametrize("difyoff_daemon", releases, indirect=True)
 
@@ -64,11 +75,8 @@ def difyoff_daemon(request: pytest.FixtureRequest) -> str | None:
 
 
 @pytest.fixture
-def difyoff_verify(
-    request: pytest.FixtureRequest, difyoff_daemon: str | None, record_property: Callable[[str, object], None]
-) -> Verify:
+def difyoff_verify(request: pytest.FixtureRequest, difyoff_daemon: str | None) -> Verify:
     """Verify packages as the command line does; what is found goes into the JUnit report as properties."""
-    daemons = [difyoff_daemon] if difyoff_daemon else _setting(request.config, "daemon").split()
 
     def verify_package(package: str | os.PathLike[str]) -> "VerificationReport":
         __tracebackhide__ = True
@@ -78,7 +86,7 @@ def difyoff_verify(
         from ..verify.report import to_json
 
         try:
-            report = verify(path, _options(request.config, daemons))
+            report = verify(path, _options(request.config, difyoff_daemon))
         except DifyoffError as error:
             pytest.fail("\n".join((f"{path.name} cannot be verified", *_lines(error.diagnosis))), pytrace=False)
         for name, value in (
@@ -88,7 +96,7 @@ def difyoff_verify(
             ("difyoff_verdict", report.verdict),
             ("difyoff_report", to_json(report)),
         ):
-            record_property(name, value)
+            request.node.user_properties.append((name, value))  # as record_property, which warns under xunit2
         if report.verdict == "not-verified" and not os.environ.get("CI"):
             reason = report.first_failure()
             pytest.skip(f"{path.name} is not verified: {reason.message if reason else '; '.join(report.not_checked)}")
@@ -99,31 +107,39 @@ def difyoff_verify(
     return verify_package
 
 
-def _options(config: pytest.Config, daemons: Sequence[str]) -> "VerifyOptions":
-    from .. import __version__
-    from ..difypkg.daemons import release
-    from ..difypkg.target import TARGETS
+def _options(config: pytest.Config, daemon: str | None) -> "VerifyOptions":
     from ..uvrun.environment import read_index_settings
-    from ..verify.backends import BACKENDS, DEFAULT
-    from ..verify.options import VerifyOptions
-    from .site import default_cache
+    from .proof import make_verify_options, read_trust
 
-    backend = _setting(config, "backend") or DEFAULT
-    if backend not in BACKENDS:
-        raise pytest.UsageError(f"difyoff_backend is {backend!r}; it is one of {', '.join(BACKENDS)}")
-    return VerifyOptions(
-        cache=Path(os.environ.get("DIFYOFF_CACHE_DIR") or default_cache()).absolute(),
-        index=read_index_settings(os.environ),
-        version=__version__,
-        backend=backend,
-        releases=tuple(map(release, daemons)),
-        candidates=tuple(TARGETS.values()),
-        image=_setting(config, "image") or None,
-    )
+    values = {name: _value(config, setting) for name, setting in SETTINGS.items()}
+    if daemon is not None:
+        values |= {"daemon": [daemon], "dify": None}
+    site = make_site(values)
+    index = read_index_settings(os.environ, index_url=site.index_url)
+    return make_verify_options(site, index, backend=site.backend, trust=read_trust(site))
 
 
-def _setting(config: pytest.Config, name: str) -> str:
-    return str(config.getoption(f"--difyoff-{name}") or config.getini(f"difyoff_{name}") or "")
+def _value(config: pytest.Config, setting: Setting) -> Any:
+    """Return a setting's value from the options, else the configuration file, else the environment."""
+    text, name = config.getoption(_option(setting)), _option(setting)
+    if text is None:
+        text, name = config.getini(_ini(setting)) or None, _ini(setting)
+    if text is None:
+        text, name = os.environ.get(setting.variable) or None, setting.variable
+    if text is None or isinstance(text, bool):
+        return text
+    try:
+        return [setting.parse(word) for word in text.split()] if setting.many else setting.parse(text)
+    except ValueError as error:
+        raise pytest.UsageError(f"{name}: {error}") from error
+
+
+def _option(setting: Setting) -> str:
+    return f"--difyoff-{setting.name}"
+
+
+def _ini(setting: Setting) -> str:
+    return f"difyoff_{setting.parameter}"
 
 
 def _explain(path: Path, report: "VerificationReport") -> Iterator[str]:

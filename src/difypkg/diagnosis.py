@@ -24,11 +24,27 @@ class Exit(IntEnum):
     BUG = 70
     INTERRUPTED = 130
 
+    @property
+    def meaning(self) -> str:
+        """What the code says, as README has it."""
+        return _MEANINGS[self]
+
+
+_MEANINGS: Final = {
+    Exit.DONE: "done; of a verification: verified",
+    Exit.NO: "the answer is no: refused by the verification, a pin that the index lacks, another file in the way",
+    Exit.USAGE: "wrong use",
+    Exit.NOT_A_PLUGIN: "the input cannot be used: it is missing, unreadable, or not a plugin",
+    Exit.MACHINE: "this machine cannot do it: no uv, no Python, no disk, no isolation; not verified",
+    Exit.NETWORK: "the network; trying again may help",
+    Exit.BUG: "a fault of difyoff",
+    Exit.INTERRUPTED: "interrupted",
+}
 
 REBUILD: Final = "Rebuild it from the original plugin with `difyoff build`."
 """The next step for a package that is not as `difyoff build` makes it."""
 
-_WORST_FIRST = (
+WORST_FIRST: Final = (
     Exit.INTERRUPTED,
     Exit.BUG,
     Exit.MACHINE,
@@ -41,8 +57,8 @@ _WORST_FIRST = (
 
 
 def worst(codes: Iterable[Exit]) -> Exit:
-    """Return the gravest of several exit codes (70 > 5 > 6 > 4 > 1); `DONE` for none."""
-    return min(codes, key=_WORST_FIRST.index, default=Exit.DONE)
+    """Return the gravest of several exit codes (`WORST_FIRST`); `DONE` for none."""
+    return min(codes, key=WORST_FIRST.index, default=Exit.DONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

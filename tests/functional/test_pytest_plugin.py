@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from difyoff.cli.site import SETTINGS
 from kit.broken import SHELF, build_good
 from kit.index import Index
 
@@ -79,7 +80,7 @@ def test_a_missing_engine_skips_here_and_fails_in_ci(
 def test_settings_stand_in_the_configuration_file(pytester: pytest.Pytester, good: Path) -> None:
     pytester.makeini("[pytest]\ndifyoff_daemon = 0.5.3\ndifyoff_backend = abacus\n")
     pytester.makepyfile(_ONE_TEST.format(package=str(good)))
-    _run(pytester).stdout.fnmatch_lines(["*difyoff_backend is 'abacus'*"])
+    _run(pytester).stdout.fnmatch_lines(["*difyoff_backend: 'abacus' is not one of audit, local, docker*"])
     _run(pytester, "--difyoff-backend=local").assert_outcomes(passed=1)
 
 
@@ -91,6 +92,62 @@ def test_the_report_is_in_the_junit_file(pytester: pytest.Pytester, good: Path) 
     }
     assert found["difyoff_verdict"] == "passed"
     assert json.loads(found["difyoff_report"])["sha256"] == found["difyoff_sha256"]
+
+
+def test_properties_are_no_warning_in_any_family(pytester: pytest.Pytester, good: Path) -> None:
+    pytester.makepyfile(_ONE_TEST.format(package=str(good)))
+    result = _run(pytester, "--difyoff-backend=audit", "--junitxml=gate.xml", "-o", "junit_family=xunit2", "-Werror")
+    result.assert_outcomes(passed=1)
+    assert "difyoff_identity" in (pytester.path / "gate.xml").read_text()
+
+
+@pytest.mark.parametrize("way", ["option", "ini", "variable"])
+def test_every_setting_of_the_site_reaches_the_gate(
+    pytester: pytest.Pytester, good: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    pytester.makepyfile(_ONE_TEST.format(package=str(good)))
+    values = {"backend": "audit", "max-size": "1K", "arch": "amd64", "daemon": "0.5.3 0.6.10", "matrix": "true"}
+    arguments = []
+    if way == "option":
+        arguments = [
+            "--difyoff-matrix",
+            *(f"--difyoff-{name}={each}" for name, each in values.items() if name != "matrix"),
+        ]
+    elif way == "ini":
+        lines = [f"difyoff_{name.replace('-', '_')} = {each}" for name, each in values.items()]
+        pytester.makeini("\n".join(["[pytest]", *lines]))
+    else:
+        for name, each in values.items():
+            monkeypatch.setenv(f"DIFYOFF_{name.replace('-', '_').upper()}", each)
+
+    result = _run(pytester, *arguments)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["error[[]size-limit]: *"])
+
+
+def test_help_names_every_setting(pytester: pytest.Pytester) -> None:
+    text = _run(pytester, "--help").stdout.str()
+
+    assert [name for name in SETTINGS if f"--difyoff-{name}" not in text] == []
+    assert [each.parameter for each in SETTINGS.values() if f"difyoff_{each.parameter} (" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("arch", "mips"), ("max-size", "much"), ("index-url", "x"), ("matrix", "?")]
+)
+def test_a_wrong_value_is_named(pytester: pytest.Pytester, good: Path, name: str, value: str) -> None:
+    pytester.makeini(f"[pytest]\ndifyoff_{name.replace('-', '_')} = {value}\n")
+    pytester.makepyfile(_ONE_TEST.format(package=str(good)))
+
+    _run(pytester).stdout.fnmatch_lines([f"*difyoff_{name.replace('-', '_')}: '{value}' is n*"])
+
+
+def test_an_unknown_variable_is_told(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIFYOFF_PYTEST_DAEMON", "0.5.3")
+    pytester.makepyfile("def test_nothing(): pass")
+
+    _run(pytester).stdout.fnmatch_lines(["difyoff: DIFYOFF_PYTEST_DAEMON is set*Did you mean DIFYOFF_DAEMON?"])
 
 
 def test_a_mark_runs_a_test_for_each_release(pytester: pytest.Pytester) -> None:

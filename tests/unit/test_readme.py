@@ -1,0 +1,108 @@
+"""What README says and what the code does are the same. `--update-golden` writes the tables."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from difyoff.cli.main import COMMANDS, open_command
+from difyoff.cli.site import SETTINGS
+from difyoff.difypkg.diagnosis import WORST_FIRST, Exit, page, slugs
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+CALL = re.compile(r"\bdifyoff(?: -[-\w]+)* (?P<command>[a-z]+)(?P<rest>[^`\n]*)")
+OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*[a-z])(?![\w-])")
+
+
+def exit_table() -> str:
+    return "".join(f"| {code.value} | {code.meaning} |\n" for code in Exit)
+
+
+def settings_table() -> str:
+    return "".join(f"| `--{each.name}` | `{each.variable}` | {each.text} |\n" for each in SETTINGS.values())
+
+
+TABLES = {
+    "| code | meaning |\n|---|---|\n": exit_table(),
+    "| option | variable | meaning |\n|---|---|---|\n": settings_table(),
+}
+
+
+@pytest.mark.parametrize(("head", "table"), TABLES.items(), ids=["exit codes", "settings"])
+def test_a_table_is_the_one_in_the_code(head: str, table: str, pytestconfig: pytest.Config) -> None:
+    before, _, rest = README.read_text(encoding="utf-8").partition(head)
+    if pytestconfig.getoption("--update-golden"):
+        after = rest[rest.index("\n\n") + 1 :]
+        README.write_text(before + head + table + after, encoding="utf-8")
+
+    assert rest.startswith(table), "write it with --update-golden"
+
+
+def test_the_order_of_exit_codes_is_the_one_in_the_code() -> None:
+    order = [str(code.value) for code in WORST_FIRST if code is not Exit.DONE]
+
+    assert f"the worst counts: {order[0]}, then {', '.join(order[1:])}." in README.read_text(encoding="utf-8")
+
+
+def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from commands(each, f"{path} {name}")
+
+
+ALL = dict(pair for name in COMMANDS for pair in commands(open_command(name), name))
+
+
+def options_of(command: click.Command) -> set[str]:
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    return {"--help", *(name for each in options for name in (*each.opts, *each.secondary_opts))}
+
+
+def calls(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each command of difyoff that a text names in code, and the options it is given there."""
+    for code in re.findall(r"`(difyoff[^`\n]+)`|^ {4,}(?:\$ )?(difyoff .+)$", text, re.MULTILINE):
+        for match in CALL.finditer(code[0] or code[1]):
+            first = next(iter(match["rest"].split()), "")
+            name = match["command"]
+            name = f"{name} {first}" if f"{name} {first}" in ALL else name
+            yield name, OPTION.findall(match["rest"].partition(" difyoff ")[0])
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    yield from ((path.name, path.read_text(encoding="utf-8")) for path in DOCUMENTS)
+    yield from ((slug, page(slug).text) for slug in slugs())
+
+
+def test_every_command_and_option_that_is_named_exists() -> None:
+    missing = []
+    found = 0
+    for where, text in texts():
+        for name, options in calls(text):
+            found += 1
+            if name not in ALL:
+                missing.append(f"{where}: difyoff {name}")
+            else:
+                missing += [f"{where}: difyoff {name} {each}" for each in options if each not in options_of(ALL[name])]
+
+    assert found > 40
+    assert missing == []
+
+
+def test_every_option_that_a_page_names_is_one_of_ours_or_of_a_tool_it_names() -> None:
+    ours = set().union(*map(options_of, ALL.values())) | {"--version"}
+    foreign = {
+        *("--frozen", "--offline", "--no-dev", "--no-index", "--find-links", "--no-color", "--proxy", "--python"),
+        *("--group", "--python-platform", "--no-trunc", "--previous", "--since", "--network", "--version", "--clear"),
+        *("--rm", "--install", "--entrypoint", "--privileged", "--trusted-host", "--extra-index-url", "--hash"),
+        *("--locked", "--check", "--editable", "--allow-insecure-host", "--native-tls"),
+    }
+    unknown = {
+        f"{slug}: {each}" for slug in slugs() for each in OPTION.findall(page(slug).text) if each not in ours | foreign
+    }
+
+    assert unknown == set()
