@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from ..difypkg.diagnosis import DifyoffError
 from ..difypkg.names import PYPROJECT, UV_TOML
 from ..difypkg.target import Target, admits
 from ..sandbox.cache import open_scratch, use_cache
@@ -18,7 +19,7 @@ from ..transfer.store import WheelStore
 from ..uvrun.environment import IndexSettings, closed, credentials, resolving
 from ..uvrun.guarded import guard_python
 from ..uvrun.interpreters import Python, find_python, install_python
-from ..uvrun.uv import LOCK_UV, Uv, provide_uv
+from ..uvrun.uv import LOCK_UV, Uv, explain_machine_fault, provide_uv
 from .events import Done
 
 _FENCE: Final = '[project]\nname = "fence"\nversion = "0"\n'
@@ -122,7 +123,10 @@ class Workshop:
 
     def _uv(self, arguments: tuple[str, ...], environment: Mapping[str, str], cwd: Path) -> Outcome:
         given = {**environment, WORK: str(cwd.parent)}
-        return run(Command(argv=(str(self.uv.path), *arguments), environment=given, cwd=cwd, umask=0o022))
+        outcome = run(Command(argv=(str(self.uv.path), *arguments), environment=given, cwd=cwd, umask=0o022))
+        if fault := explain_machine_fault(outcome):
+            raise DifyoffError(fault)
+        return outcome
 
     def _interpreter(self, target: Target) -> Python:
         minor = target.python_minor

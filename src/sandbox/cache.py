@@ -22,7 +22,7 @@ from typing import Final
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.files import NO_ROOM
-from .process import Command, run
+from .removal import remove_tree
 
 if sys.platform != "win32":
     import fcntl
@@ -69,7 +69,7 @@ def open_scratch(cache: Path, name: str) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            _remove(folder)
+            remove_tree(folder)
             lock.unlink(missing_ok=True)
             os.close(descriptor)
 
@@ -98,7 +98,7 @@ def collect_garbage(cache: Path) -> int:
         for folder in cache.glob(pattern):
             if time.time() - folder.lstat().st_mtime > _DAY:
                 freed += folder_size(folder)
-                _remove(folder)
+                remove_tree(folder)
     return freed
 
 
@@ -192,7 +192,7 @@ def _collect(lock: Path) -> int:
         if not _lock(descriptor, alone=True) or not _is_named(descriptor, lock):
             return 0
         freed = folder_size(folder)
-        _remove(folder)
+        remove_tree(folder)
         lock.unlink(missing_ok=True)
         return freed
     finally:
@@ -233,13 +233,3 @@ def _name_runs(cache: Path) -> Iterator[str]:
     for lock in sorted((cache / _RUNS).glob("*.lock")):
         with suppress(OSError):
             yield f"process {lock.read_text(encoding='ascii')} ({lock.stem.partition('-')[0]})"
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder that a plugin may have filled: closed folders, thousands of levels. No link is followed."""
-    with suppress(RecursionError):
-        shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        for program in (("chmod", "-R", "u+rwX"), ("rm", "-rf")):
-            with suppress(DifyoffError):
-                run(Command(argv=(*program, "--", str(folder)), environment={"PATH": os.defpath}))

@@ -55,12 +55,14 @@ class IndexSettings:
 
     `config` is the allow-listed part of uv's configuration files, as one `uv.toml`; paths in it are absolute.
     `environment` is the allow-listed part of the environment. Both may hold secrets and stay out of the `repr`. With
-    `offline` nothing is asked of any index: what is cached must do.
+    `offline` nothing is asked of any index: what is cached must do. `own` is what this machine is configured with,
+    where an index was named in its place.
     """
 
     config: Mapping[str, Any] = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
     offline: bool = False
+    own: "IndexSettings | None" = field(default=None, repr=False)
 
     @property
     def configured(self) -> bool:
@@ -151,7 +153,8 @@ def read_index_settings(environ: Mapping[str, str], *, index_url: str | None = N
     if index_url:
         config = {key: value for key, value in config.items() if key not in _INDEX_KEYS}
         config["index"] = [{"url": _absolute(index_url, Path.cwd()), "default": True}]
-    return IndexSettings(config=config, environment=environment)
+    own = read_index_settings(environ) if index_url else None
+    return IndexSettings(config=config, environment=environment, own=own)
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:

@@ -83,15 +83,25 @@ def install_python(minor: tuple[int, int], *, uv: Uv, settings: IndexSettings, h
     )
     python = find_python(minor) if outcome.ok else None
     if python is None:
+        broken = tuple(_find_broken(version))
+        here = f"no CPython {version} on this machine starts" if broken else f"CPython {version} is not on this machine"
         raise DifyoffError(
             Diagnosis(
                 slug="python-not-found",
-                message=f"there is no CPython {version} on this machine, and uv could not install one",
-                context=tuple(redact(outcome.stderr).strip().splitlines()),
-                hint=f"Install CPython {version}, so that python{version} is on PATH.",
+                message=f"{here}, and uv could not install one",
+                context=(*broken, *redact(outcome.stderr).strip().splitlines()),
+                hint=f"Install CPython {version}, so that `python{version}` is on PATH. uv downloads one from"
+                " GitHub, or from the mirror that UV_PYTHON_INSTALL_MIRROR names.",
             )
         )
     return python
+
+
+def _find_broken(version: str) -> Iterator[str]:
+    """Yield a line for each interpreter of that name that does not answer."""
+    for path in dict.fromkeys(filter(_executable, _candidates(version))):
+        if _probe(path) is None:
+            yield f"{path} does not start: {_ask(path)}"
 
 
 def _candidates(version: str) -> Iterator[Path]:
@@ -140,16 +150,28 @@ def _own() -> Python:
 @memoize
 def _probe(path: Path) -> Python | None:
     """Ask an interpreter what it is; None when it does not answer."""
-    # PATH and HOME let a shim of a version manager find its interpreter, where one is chosen.
-    environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     try:
-        outcome = run(Command(argv=(str(path), "-I", "-S", "-c", _PROBE), environment=environment, timeout=10))
-        executable, version, implementation, machine, libc = json.loads(outcome.stdout)
-    except (DifyoffError, ValueError, TypeError):
+        executable, version, implementation, machine, libc = json.loads(_ask(path))
+    except (ValueError, TypeError):
         return None
     return Python(
         path=Path(executable), version=version, implementation=implementation, machine=machine, glibc=_glibc(libc)
     )
+
+
+@memoize
+def _ask(path: Path) -> str:
+    """Return what an interpreter prints about itself, or the last it says where it does not."""
+    # PATH and HOME let a shim of a version manager find its interpreter, where one is chosen.
+    environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    try:
+        outcome = run(Command(argv=(str(path), "-I", "-S", "-c", _PROBE), environment=environment, timeout=10))
+    except DifyoffError as error:
+        return error.diagnosis.message
+    if outcome.ok:
+        return outcome.stdout
+    lines = outcome.stderr.strip().splitlines()
+    return redact(lines[-1]) if lines else f"it ends with code {outcome.code}"
 
 
 def _glibc(text: str | None) -> tuple[int, int] | None:

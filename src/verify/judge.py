@@ -12,6 +12,7 @@ from ..difypkg.target import Target, admits
 from ..difypkg.textrules import flatten
 from ..difypkg.uvtext import diagnose_uv
 from ..sandbox.process import Outcome
+from ..uvrun.uv import explain_machine_fault
 from .contents.wheels import BundledWheel
 from .expected import find_expected
 from .launch import LONGEST_LINE, Launch
@@ -54,6 +55,8 @@ def explain_failure(outcome: Outcome, step: Step, package: Package) -> Diagnosis
     keys += package.settings.name_set(_WHEELS_REFUSED) if slug in _VAGUE | {"missing-wheel"} else ()
     if keys:
         return _redirected(f"uv's settings in the package name {', '.join(keys)}, and uv fails", lines)
+    if fault := explain_machine_fault(outcome):
+        return fault
     if known:
         return known
     return Diagnosis(

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from ..difypkg.daemons import Layout, Plan, Step, plan
-from ..difypkg.diagnosis import Diagnosis
+from ..difypkg.diagnosis import Diagnosis, Exit, page
 from ..difypkg.names import PYPROJECT
 from ..difypkg.target import Target
 from ..sandbox.process import Outcome
@@ -156,7 +156,7 @@ class _Run:
             yield Check(
                 name="install",
                 required=True,
-                status="failed",
+                status=_status(diagnosis),
                 message="uv cannot make a virtual environment",
                 diagnosis=diagnosis,
                 seconds=venv.seconds,
@@ -172,7 +172,7 @@ class _Run:
         yield Check(
             name="install",
             required=True,
-            status="failed" if diagnosis else "passed",
+            status=_status(diagnosis) if diagnosis else "passed",
             message="" if state is None else f"{len(state.distributions)} distributions in {outcome.seconds:.1f} s",
             diagnosis=diagnosis,
             seconds=venv.seconds + outcome.seconds,
@@ -256,3 +256,8 @@ class _Run:
             "shared": self._sandbox.layout.working_path / ".uv-cache",
         }
         return places[self._plan.release.cache]
+
+
+def _status(diagnosis: Diagnosis) -> Literal["failed", "skipped"]:
+    """Say what a failed install means: a fault of this machine says nothing about the package."""
+    return "skipped" if page(diagnosis.slug).exit_code is Exit.MACHINE else "failed"

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from difyoff.difypkg.daemons import releases
 from difyoff.difypkg.diagnosis import DifyoffError
 from difyoff.sandbox.cache import clean_cache, collect_garbage, folder_size, open_scratch, use_cache
 from difyoff.transfer.store import WheelStore
+from difyoff.uvrun.uv import LOCK_UV
 from kit.cli import difyoff
 from kit.plugins import pack, write_plugin
+from kit.wheels import wheel
 
 # A run as the command line makes it: it holds a work folder with a file in it until it is ended.
 _RUN = """\
@@ -243,3 +246,25 @@ def test_a_cache_that_cannot_be_written_is_told_with_the_variable(
     assert done.code == 5, done.stderr
     assert "error[store-not-writable]" in done.stderr
     assert "DIFYOFF_CACHE_DIR" in done.stderr
+
+
+def test_fill_takes_every_release_of_uv_from_a_folder(tmp_path: Path, cache: Path) -> None:
+    wanted = {LOCK_UV, *(release.uv for release in releases() if release.uv)}
+    for version in wanted:
+        made = wheel("uv", version, files={f"uv-{version}.data/scripts/uv": f"#!/bin/sh\necho uv {version}\n"})
+        (tmp_path / made.filename).write_bytes(made.data)
+    done = difyoff("cache", "fill", "--from", tmp_path, "--cache-dir", cache, cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    paths = [Path(line) for line in done.stdout.splitlines()]
+    assert {path.parents[1].name for path in paths} == wanted
+    assert all(path.is_relative_to(cache) and os.access(path, os.X_OK) for path in paths)
+    # The same again needs nothing.
+    (tmp_path / "empty").mkdir()
+    again = difyoff("cache", "fill", "--from", "empty", "--cache-dir", cache, cwd=tmp_path)
+    assert (again.code, again.stdout) == (0, done.stdout)
+
+
+def test_fill_says_which_release_is_missing(tmp_path: Path, cache: Path) -> None:
+    done = difyoff("cache", "fill", "--from", tmp_path, "--cache-dir", cache, cwd=tmp_path)
+    assert done.code == 6
+    assert "error[uv-not-available]" in done.stderr

@@ -1,5 +1,6 @@
 """uv and CPython on this machine: found, fetched, and run in exactly the environment meant for them."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,18 +14,23 @@ from threading import Barrier
 
 import pytest
 
-from difyoff.difypkg.diagnosis import DifyoffError, Exit
+from difyoff.difypkg.daemons import release
+from difyoff.difypkg.diagnosis import DifyoffError, Exit, page
 from difyoff.difypkg.redaction import redact
 from difyoff.sandbox.process import Command, Outcome, run
 from difyoff.uvrun import uv as uv_module
 from difyoff.uvrun.environment import IndexSettings, closed, credentials, read_index_settings, resolving
 from difyoff.uvrun.interpreters import Python, find_python, install_python
-from difyoff.uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
+from difyoff.uvrun.uv import LOCK_UV, Uv, explain_machine_fault, fetch_uv, installed_uv, provide_uv
+from kit.broken import build_good
+from kit.cli import difyoff
 from kit.index import Index, serve
+from kit.plugins import write_plugin
 from kit.uvs import python312
 from kit.wheels import wheel
 
 OLD = wheel("alpha", "1.0", upload_time="2020-01-01T00:00:00.000000Z")
+UV_999 = wheel("uv", "9.9.9", files={"uv-9.9.9.data/scripts/uv": "#!/bin/sh\necho uv 9.9.9\n"})
 NEW = wheel("alpha", "2.0", upload_time="2025-01-01T00:00:00.000000Z")
 LOGIN = "reader:s3cret"
 
@@ -398,6 +404,55 @@ class TestClosed:
         assert "0.0.1" in outcome.stderr
 
 
+class TestMachineFaults:
+    """Killed, without memory, without disk: nothing is known of what uv worked on."""
+
+    @pytest.mark.parametrize(
+        ("script", "slug"),
+        [
+            ("kill -KILL $$", "program-killed"),
+            ("kill -SEGV $$", "program-killed"),
+            ("echo 'memory allocation of 4096 bytes failed' >&2; kill -ABRT $$", "out-of-memory"),
+            ("echo 'Caused by: Cannot allocate memory (os error 12)' >&2; exit 2", "out-of-memory"),
+            ("echo 'Caused by: Resource temporarily unavailable (os error 11)' >&2; exit 2", "out-of-memory"),
+            ("echo 'Caused by: Too many open files (os error 24)' >&2; exit 2", "out-of-memory"),
+            ("echo 'Caused by: No space left on device (os error 28)' >&2; exit 2", "disk-full"),
+            ("echo 'Caused by: Disk quota exceeded (os error 122)' >&2; exit 2", "disk-full"),
+            ("echo 'Because there is no version of x, we can conclude' >&2; exit 1", None),
+            ("echo 'No space left on device' >&2; exit 0", None),
+        ],
+    )
+    def test_what_is_said(self, script: str, slug: str | None) -> None:
+        outcome = run(Command(argv=("sh", "-c", script), environment={"PATH": os.defpath}))
+        fault = explain_machine_fault(outcome)
+        assert (fault.slug if fault else None) == slug
+        assert fault is None or page(fault.slug).exit_code is Exit.MACHINE
+
+    def test_uv_itself_without_memory(self, uv: Uv) -> None:
+        script = f"ulimit -v 30000; exec '{uv.path}' --version"
+        outcome = run(Command(argv=("sh", "-c", script), environment={"PATH": os.defpath}))
+        fault = explain_machine_fault(outcome)
+        assert fault
+        assert fault.slug in {"out-of-memory", "program-killed"}
+
+    @pytest.mark.parametrize("script", ["kill -KILL $$", "echo 'No space left on device (os error 28)' >&2; exit 2"])
+    @pytest.mark.parametrize("command", ["build", "verify"])
+    def test_the_command_line_gives_no_verdict(
+        self, tmp_path: Path, index: Index, lock_uv: Path, monkeypatch: pytest.MonkeyPatch, command: str, script: str
+    ) -> None:
+        cache_uv(tmp_path / "cache", LOCK_UV, script)
+        monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+        if command == "build":
+            words: tuple[str | Path, ...] = ("build", write_plugin(tmp_path / "plugin"))
+        else:
+            (tmp_path / "good").mkdir()
+            words = ("verify", build_good(tmp_path / "good", index, lock_uv), "--daemon", "0.6.10")
+            cache_uv(tmp_path / "cache", release("0.6.10").uv or "", script)
+        done = difyoff(*words, "--cache-dir", tmp_path / "cache", "--json", cwd=tmp_path)
+        assert done.code == 5, done.stderr
+        assert "failed" not in {each.get("verdict") for each in done.document["results"]}
+
+
 class TestInstalledUv:
     def test_first_on_path_that_answers_when_none_came_with_us(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -428,8 +483,7 @@ class TestProvideUv:
             told.append(version)
             both.wait(timeout=60)
 
-        script = "uv-9.9.9.data/scripts/uv"
-        with serve([wheel("uv", "9.9.9", files={script: "#!/bin/sh\necho uv 9.9.9\n"})], login=LOGIN) as index:
+        with serve([UV_999], login=LOGIN) as index:
             settings = read_index_settings(os.environ, index_url=index.url_with_login)
 
             def fetch(_: int) -> Uv:
@@ -450,14 +504,50 @@ class TestProvideUv:
         assert leftovers == []
 
     def test_release_in_the_cache_needs_no_other_uv(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        program(tmp_path / "uv" / "1.2.3" / "bin" / "uv", "echo uv 1.2.3")
+        cache_uv(tmp_path, "1.2.3", "echo uv 1.2.3")
         monkeypatch.setattr(uv_module, "installed_uv", lambda: pytest.fail("asked for the installed uv"))
 
         assert provide_uv("1.2.3", cache=tmp_path, settings=read_index_settings({})).version == "1.2.3"
 
+    @pytest.mark.parametrize("damage", [b"", b"#!/bin/sh\n", b"#!/bin/sh\necho another program\n"])
+    def test_release_that_is_not_what_was_fetched_is_fetched_anew(self, tmp_path: Path, damage: bytes) -> None:
+        settings = {"UV_HTTP_RETRIES": "0", **os.environ}
+        with serve([UV_999]) as index:
+            first = provide_uv("9.9.9", cache=tmp_path, settings=read_index_settings(settings, index_url=index.url))
+            first.path.write_bytes(damage)
+            again = provide_uv("9.9.9", cache=tmp_path, settings=read_index_settings(settings, index_url=index.url))
+        assert first == again
+        assert run(Command(argv=(str(again.path),), environment={"PATH": os.defpath})).stdout == "uv 9.9.9\n"
+        first.path.write_bytes(damage)
+        gone = read_index_settings({**settings, "UV_DEFAULT_INDEX": index.url})
+        with pytest.raises(DifyoffError) as caught:
+            provide_uv("9.9.9", cache=tmp_path, settings=gone)
+        assert caught.value.diagnosis.slug == "uv-not-available"
+        assert not first.path.exists()
+
+    def test_release_comes_from_this_machine_s_index_where_the_plugin_s_lacks_it(self, tmp_path: Path) -> None:
+        with serve([OLD], login=LOGIN) as plugins, serve([UV_999]) as machines:
+            for number, own in enumerate(({"UV_DEFAULT_INDEX": machines.url}, {"UV_INDEX_URL": machines.url})):
+                settings = read_index_settings({**os.environ, **own}, index_url=plugins.url_with_login)
+                assert provide_uv("9.9.9", cache=tmp_path / str(number), settings=settings).version == "9.9.9"
+
+    def test_release_comes_from_the_plugin_s_index_where_this_machine_s_lacks_it(self, tmp_path: Path) -> None:
+        with serve([UV_999], login=LOGIN) as plugins, serve([OLD]) as machines:
+            own = {**os.environ, "UV_DEFAULT_INDEX": machines.url}
+            settings = read_index_settings(own, index_url=plugins.url_with_login)
+            assert provide_uv("9.9.9", cache=tmp_path, settings=settings).version == "9.9.9"
+
+    def test_release_comes_from_a_folder_of_wheels(self, tmp_path: Path) -> None:
+        (tmp_path / "wheels").mkdir()
+        (tmp_path / "wheels" / UV_999.filename).write_bytes(UV_999.data)
+        settings = read_index_settings({**os.environ, "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple"})
+        found = fetch_uv("9.9.9", cache=tmp_path / "cache", settings=settings, wheels=tmp_path / "wheels")
+        assert provide_uv("9.9.9", cache=tmp_path / "cache", settings=settings) == found
+
     def test_release_that_the_index_lacks(self, tmp_path: Path) -> None:
         with serve([OLD], login=LOGIN) as index:
-            settings = read_index_settings(os.environ, index_url=index.url_with_login)
+            own = {**os.environ, "UV_DEFAULT_INDEX": index.url_with_login}
+            settings = read_index_settings(own, index_url=index.url_with_login)
             with pytest.raises(DifyoffError) as caught:
                 provide_uv("9.9.9", cache=tmp_path, settings=settings)
 
@@ -479,6 +569,12 @@ class TestProvideUv:
         uv = provide_uv(LOCK_UV, cache=tmp_path, settings=read_index_settings(os.environ))
 
         assert run(Command(argv=(str(uv.path), "--version"), environment={})).stdout.split()[:2] == ["uv", LOCK_UV]
+
+
+def cache_uv(cache: Path, version: str, script: str) -> Path:
+    """Put a program into a cache as `fetch_uv` does."""
+    content = f"#!/bin/sh\n{script}\n"
+    return program(cache / "uv" / version / hashlib.sha256(content.encode()).hexdigest() / "uv", script)
 
 
 def program(file: Path, script: str) -> Path:
@@ -585,6 +681,30 @@ class TestFindPython:
         assert caught.value.exit_code == Exit.MACHINE
         assert "s3cret" not in str(caught.value.diagnosis)
         assert any("127.0.0.1:9" in line for line in caught.value.diagnosis.context)
+
+    @pytest.mark.parametrize(
+        ("script", "says"),
+        [
+            ("echo 'error while loading shared libraries: libpython3.12.so.1.0' >&2; exit 127", "libpython3.12.so.1.0"),
+            ("echo \"ModuleNotFoundError: No module named 'encodings'\" >&2; exit 1", "encodings"),
+            ("exit 3", "it ends with code 3"),
+            ("echo gibberish", "gibberish"),
+        ],
+    )
+    def test_one_that_does_not_start_is_named_with_its_words(
+        self, uv: Uv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, says: str
+    ) -> None:
+        broken = program(tmp_path / "first" / "python3.27", script)
+        settings = read_index_settings({**os.environ, "UV_PYTHON_INSTALL_DIR": str(tmp_path / "pythons")})
+
+        with pytest.raises(DifyoffError) as caught:
+            install_python((3, 27), uv=uv, settings=settings, home=tmp_path / "private", cache=tmp_path / "cache")
+
+        diagnosis = caught.value.diagnosis
+        assert diagnosis.message == "no CPython 3.27 on this machine starts, and uv could not install one"
+        assert diagnosis.context[0].startswith(f"{broken} does not start: ")
+        assert says in diagnosis.context[0]
+        assert "UV_PYTHON_INSTALL_MIRROR" in (diagnosis.hint or "")
 
     def test_newer_one_when_that_will_do(self, tmp_path: Path) -> None:
         interpreter(tmp_path / "first" / "python3.28", "3.28.0")

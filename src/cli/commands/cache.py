@@ -1,10 +1,17 @@
 """`difyoff cache`: what runs keep on this machine, and what dead ones left."""
 
-import click
+import os
+from pathlib import Path
 
+import click
+from packaging.version import Version
+
+from ...difypkg.daemons import releases
 from ...difypkg.diagnosis import DifyoffError, Exit
 from ...sandbox.cache import clean_cache, collect_garbage, folder_size, is_cache, use_cache
 from ...transfer.store import WheelStore
+from ...uvrun.environment import read_index_settings
+from ...uvrun.uv import LOCK_UV, fetch_uv
 from ..console import human_size, put, say
 from ..options import site_options
 from ..site import Site
@@ -65,6 +72,27 @@ def prune(site: Site, keep_days: int) -> int:
     with use_cache(cache):
         pruned = WheelStore(cache / "wheels").prune(keep_days)
     put(f"removed {pruned.removed} of {pruned.found} wheels, {human_size(pruned.freed)}")
+    return Exit.DONE
+
+
+@command.command()
+@site_options("cache-dir", "index-url")
+@click.option(
+    "--from",
+    "wheels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Take them from a folder of wheels instead of an index.",
+)
+def fill(site: Site, wheels: Path | None) -> int:
+    """Fetch every release of uv that a daemon has, so that this cache serves a machine without a network.
+
+    Such a machine needs CPython 3.12, too. Carry the folder that `difyoff cache dir` prints.
+    """
+    settings = read_index_settings(os.environ, index_url=site.index_url)
+    versions = {LOCK_UV, *(release.uv for release in releases() if release.uv)}
+    for version in sorted(versions, key=Version):
+        put(fetch_uv(version, cache=site.cache, settings=settings, wheels=wheels).path)
     return Exit.DONE
 
 
