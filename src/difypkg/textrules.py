@@ -1,4 +1,4 @@
-"""Rules that read a diagnosis off text: the engine behind `uvtext` and `daemonlog`.
+"""Rules that read a diagnosis off text: the engine behind `uvtext` and `logs`.
 
 Text is *flattened* first: uv wraps its sentences at 80 columns, frames them (`│`, `╰─▶`) or does not, by version; a
 terminal adds colours, a verbose run the resolver's own log. What is left is one line, which rules search, with a way

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from ..difypkg.diagnosis import Diagnosis
 from ..difypkg.edits import Edit
+from ..difypkg.logs.reading import Failure, UnknownError
 from ..difypkg.place import FetchedFrom
 from ..difypkg.record import BuildRecord, TargetRecord
 from ..signing.signoff import Ballot
@@ -254,9 +255,11 @@ class VerifyDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnoseResult:
-    """What a log tells. `sure` is false where the text does not decide by itself; `plugins` are those it names.
+    """What a log tells. `diagnosis` is the main failure's; `sure` is false where the text does not prove it.
 
-    `complete` is false where reading ended before the log did. `findings` come from comparing it with a package.
+    `plugins` are those named near it. `complete` is false where reading ended before the log did. `findings` come from
+    comparing it with a package. `failures` are all of them, in the order of the log; `normal` are lines that look like
+    failures and are none; `unknown` are errors that no rule knows.
     """
 
     input: str
@@ -266,6 +269,9 @@ class DiagnoseResult:
     complete: bool = True
     plugins: tuple[str, ...] = ()
     findings: tuple[Diagnosis, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    normal: tuple[Failure, ...] = ()
+    unknown: tuple[UnknownError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from time import monotonic
 from typing import Final
 
-from ....difypkg.daemonlog import diagnose_log
 from ....difypkg.daemons import Release, Settings, Step, release
 from ....difypkg.diagnosis import Diagnosis, DifyoffError
+from ....difypkg.logs.reading import diagnose_log
 from ....sandbox.container import RUNG
 from ....sandbox.engine import REPOSITORY, DaemonImage, Pull, connect, find_image
 from ...options import VerifyOptions, Workplace

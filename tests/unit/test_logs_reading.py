@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difyoff.difypkg.daemonlog import SeenPlugin, compare_identity, diagnose_log, log_lines
 from difyoff.difypkg.diagnosis import page
 from difyoff.difypkg.identity import Identity
-from difyoff.difypkg.textrules import load_rules
+from difyoff.difypkg.logs.decoding import log_lines
+from difyoff.difypkg.logs.failures import log_rules
+from difyoff.difypkg.logs.plugins import SeenPlugin, compare_identity
+from difyoff.difypkg.logs.reading import diagnose_log
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 SYMPTOMS = sorted((FIXTURES / "symptoms").glob("*.txt"))
@@ -242,7 +244,7 @@ class Endless:
         self.unit = unit
         self.given = 0
 
-    def readline(self, size: int = -1, /) -> bytes:
+    def read1(self, size: int = -1, /) -> bytes:
         assert size > 0
         self.given += size
         return (self.unit * (size // len(self.unit) + 1))[:size] if b"\n" not in self.unit else self.unit
@@ -274,7 +276,7 @@ def test_a_long_line_holds_its_cause_anywhere() -> None:
 
 
 def test_every_rule_has_a_page_and_can_fill_its_sentences() -> None:
-    for rule in load_rules("daemonlog.toml").rules:
+    for rule in log_rules():
         assert page(rule.slug).text
         groups = dict.fromkeys(rule.pattern.groupindex, "x")
         assert rule.message.format_map(groups)
@@ -283,7 +285,7 @@ def test_every_rule_has_a_page_and_can_fill_its_sentences() -> None:
         assert page(slug).text
 
 
-WORDS = sorted({key for rule in load_rules("daemonlog.toml").rules for key in rule.keys})
+WORDS = sorted({key for rule in log_rules() for key in rule.keys})
 JUNK = ['{"', '"}', "\\n", '\\"', "\\u00", "| ", "2026-01-01T00:00:00Z ", "[ERROR]", "\x1b[31m", "a/b:1.0@", "[" * 50]
 
 
