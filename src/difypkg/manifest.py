@@ -6,12 +6,15 @@ internal/core/plugin_manager/media_transport/assets.go, release 0.6.10.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import yaml
+from packaging.version import Version
 
+from .declarations.decode import Declaration, FileName, Problem, Values, read_declaration
+from .declarations.tree import Budget, BudgetError, YamlError, read_tree, to_values
+from .declarations.types import TEXTS, Type, records
 from .diagnosis import Diagnosis, DifyoffError
 from .gopath import BadPatternError, compile_pattern
 
@@ -22,32 +25,34 @@ _AUTHOR: Final = re.compile(r"[a-z0-9_-]{1,64}")
 _NAME: Final = re.compile(r"[a-z0-9_-]{1,128}")
 _VERSION: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}(-\w{1,16})?", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TIMESTAMP: Final = re.compile(
-    r"\d{4}-\d{1,2}-\d{1,2}"
-    r"( \d{1,2}:\d{1,2}:\d{1,2}(\.\d*)?|[Tt]\d{1,2}:\d{1,2}:\d{1,2}(\.\d*)?(Z|[+-]\d{2}:\d{2}))?",
-    re.ASCII,
-)
-_NUMBER: Final = re.compile(r"[+-]?(0[xob][0-9a-fA-F_]+|[0-9][0-9_]*(\.[0-9_]*)?(e[+-]?[0-9]+)?)", re.IGNORECASE)
-_TRUTHS: Final = frozenset({"true", "True", "TRUE", "false", "False", "FALSE", "yes", "Yes", "YES", "no", "No", "NO",
-                            "on", "On", "ON", "off", "Off", "OFF", "y", "Y", "n", "N"})  # fmt: skip
 
-_LISTED: Final = {
-    "tools": "tools",
-    "endpoints": "endpoints",
-    "models": "models",
-    "agent_strategies": "strategies",
-    "datasources": "datasources",
-    "triggers": "events",
-}
-"""Kind of plugin, and the key under which its provider file lists further files."""
-
-_MODEL_TYPES: Final = ("llm", "text_embedding", "tts", "speech2text", "moderation", "rerank")
 _LANGUAGES: Final = ("en_US", "zh_Hans", "ja_JP", "pt_BR")
+_OLDEST: Final = Version("0.3.0")
+_SHOWN: Final = 20
+"""Faults that one error lists."""
 
-_NESTING_MAX: Final = 10_000
-"""The limit of yaml.v3, the daemon's parser."""
 
-_YamlMapping: TypeAlias = Mapping[str, Any]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """A kind of plugin: its provider files' record, the key that lists further files, and the record of those."""
+
+    provider: str
+    listed: str
+    item: str
+    inline: str
+    """The manifest's key under which a provider may stand in place."""
+
+
+_KINDS: Final = {
+    "tools": _Kind(provider="ToolProvider", listed="tools", item="Tool", inline="tool"),
+    "endpoints": _Kind(provider="EndpointProvider", listed="endpoints", item="Endpoint", inline="endpoint"),
+    "models": _Kind(provider="ModelProvider", listed="models", item="Model", inline="model"),
+    "agent_strategies": _Kind(
+        provider="AgentStrategyProvider", listed="strategies", item="AgentStrategy", inline="agent_strategy"
+    ),
+    "datasources": _Kind(provider="DatasourceProvider", listed="datasources", item="Datasource", inline="datasource"),
+    "triggers": _Kind(provider="TriggerProvider", listed="events", item="Event", inline="trigger"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,129 +81,105 @@ class Manifest:
         return tuple(kind for kind, files in self.providers.items() if files)
 
 
-class _Mapping(dict[Any, Any]):
-    """A YAML mapping that remembers which keys came more than once."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclarationFault:
+    """Something for which the daemon refuses an upload.
 
-    repeated: frozenset[str] = frozenset()
+    `since` and `until` are the first and the last release that do, None where every one does that knows this kind of
+    plugin. It is there `everywhere` where all releases in use do.
+    """
 
+    diagnosis: Diagnosis
+    since: str | None = None
+    until: str | None = None
 
-class _RawLoader(yaml.CBaseLoader if hasattr(yaml, "CBaseLoader") else yaml.BaseLoader):  # type: ignore[misc, unused-ignore]
-    """Scalars stay the text they are, as yaml.v3 hands them to a Go struct."""
+    @property
+    def everywhere(self) -> bool:
+        """Whether every release from 0.3.0 (September 2025) on refuses it."""
+        return self.until is None and (self.since is None or Version(self.since) <= _OLDEST)
 
-
-def _construct_mapping(loader: yaml.BaseLoader, node: yaml.MappingNode) -> Iterator[_Mapping]:
-    mapping = _Mapping()
-    yield mapping  # before its content, so that an alias may refer to it
-    mapping.update(loader.construct_mapping(node))
-    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-    mapping.repeated = frozenset(key for key in keys if keys.count(key) > 1)
-
-
-_RawLoader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
-
-
-def _invalid(message: str, *context: str) -> DifyoffError:
-    return DifyoffError(
-        Diagnosis(
-            slug="manifest-invalid",
-            message=message,
-            context=context,
-            note="The daemon refuses an upload of this package; this is a fault of the plugin.",
-            hint="Ask the plugin's author for a corrected package.",
+    def concerns(self, release: Version) -> bool:
+        """Say whether a release refuses it."""
+        return (self.since is None or Version(self.since) <= release) and (
+            self.until is None or release <= Version(self.until)
         )
+
+
+def read_manifest(content: bytes) -> Manifest:
+    """Read `manifest.yaml` and check it by the daemon's rules. Raises `manifest-invalid`, which lists every fault."""
+    try:
+        declaration = read_declaration(content, records()["Manifest"], Budget())
+    except BudgetError as error:
+        raise DifyoffError(_too_much(MANIFEST, error)) from error
+    if faults := _manifest_faults(declaration):
+        raise DifyoffError(_together([fault.diagnosis for fault in faults]))
+    values = declaration.values
+    meta, plugins = _section(values, "meta"), _section(values, "plugins")
+    runner = _section(meta, "runner")
+    return Manifest(
+        author=_text(values, "author"),
+        name=_text(values, "name"),
+        version=_text(values, "version"),
+        runner=_text(runner, "language"),
+        entrypoint=_text(runner, "entrypoint"),
+        architectures=tuple(meta.get("arch") or ()),
+        minimum_dify_version=_text(meta, "minimum_dify_version") or None,
+        permissions=_granted(_section(_section(values, "resource"), "permission")),
+        icons=tuple(icon for icon in (_text(values, "icon"), _text(values, "icon_dark")) if icon),
+        providers={kind: tuple(plugins.get(kind) or ()) for kind in _KINDS},
     )
 
 
 def parse_yaml(content: bytes, path: str) -> Any:
-    """Parse one YAML file as the daemon does. Raises `manifest-invalid`."""
+    """Return the first document of a YAML file as mappings, lists and texts. Raises `manifest-invalid`."""
     try:
-        _refuse_deep(content)
-        return next(yaml.load_all(content, Loader=_RawLoader), None)  # the daemon reads the first document only
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise _invalid(f"{path} is not valid YAML", *str(error).splitlines()[:6]) from error
+        root = read_tree(content, Budget())
+        return to_values(root) if root is not None else None
+    except YamlError as error:
+        place = f"{path}:{error.line}:{error.column}" if error.line else path
+        diagnosis = Diagnosis(slug="manifest-invalid", message=f"{place}: not valid YAML: {error.problem}")
+        raise DifyoffError(diagnosis) from error
 
 
-def _refuse_deep(content: bytes) -> None:
-    # The C composer recurses without a limit. Each level but an indented one costs a character of these.
-    if sum(map(content.count, (b"[", b"{", b"-", b"?"))) < _NESTING_MAX:
-        return
-    depth = 0
-    for event in yaml.parse(content, Loader=_RawLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _NESTING_MAX:
-            raise ValueError(f"nested deeper than {_NESTING_MAX:,} levels")
+def manifest_faults(content: bytes) -> tuple[DeclarationFault, ...]:
+    """Return every fault of `manifest.yaml`: those for which `read_manifest` raises, one by one."""
+    try:
+        return _manifest_faults(read_declaration(content, records()["Manifest"], Budget()))
+    except BudgetError as error:
+        return (DeclarationFault(diagnosis=_too_much(MANIFEST, error)),)
 
 
-def read_manifest(content: bytes) -> Manifest:
-    """Read `manifest.yaml` and check it by the daemon's rules. Raises `manifest-invalid`."""
-    data = parse_yaml(content, MANIFEST)
-    if not isinstance(data, _Mapping):
-        raise _invalid(f"{MANIFEST} is not a mapping")
-    _refuse_repeated(data, MANIFEST)
-    author, name, version = (_text(data, key) for key in ("author", "name", "version"))
-    if not _AUTHOR.fullmatch(author):
-        raise _invalid(f"author {author!r} does not match ^[a-z0-9_-]{{1,64}}$")
-    if _UUID.fullmatch(author):
-        raise _invalid(f"author {author!r} is a UUID, which the daemon keeps for plugins under development")
-    if not _NAME.fullmatch(name):
-        raise _invalid(f"name {name!r} does not match ^[a-z0-9_-]{{1,128}}$")
-    if not _VERSION.fullmatch(version):
-        raise _invalid(f"version {version!r} is not two to four numbers with dots and an optional -suffix")
-    created = _text(data, "created_at")
-    if created and not _TIMESTAMP.fullmatch(created):
-        raise _invalid(f"created_at {created!r} is not a time")
-    _check_resource(_section(data, "resource"))
-    meta = _section(data, "meta")
-    runner = _section(meta, "runner")
-    plugins = _section(data, "plugins")
-    providers = {kind: _texts(plugins, kind) for kind in _LISTED}
-    _check_kinds(tuple(kind for kind, files in providers.items() if files))
-    return Manifest(
-        author=author,
-        name=name,
-        version=version,
-        runner=_text(runner, "language"),
-        entrypoint=_text(runner, "entrypoint"),
-        architectures=_texts(meta, "arch"),
-        minimum_dify_version=_text(meta, "minimum_dify_version") or None,
-        permissions=_granted(_section(_section(data, "resource"), "permission")),
-        icons=tuple(icon for icon in (_text(data, "icon"), _text(data, "icon_dark")) if icon),
-        providers=providers,
-    )
+def check_files(manifest: Manifest, paths: Collection[str], read: Callable[[str], bytes]) -> tuple[Diagnosis, ...]:
+    """Check what the manifest names, by `file_faults`, and return what some releases only refuse.
 
-
-def check_files(manifest: Manifest, paths: Collection[str], read: Callable[[str], bytes]) -> None:
-    """Check that everything the manifest names is there: provider files, what those name, and every icon.
-
-    `paths` are all files of the package, `read` returns one's content. Raises `manifest-invalid` for a missing or
-    unreadable file and `asset-missing` for an icon that does not lie under `_assets/`.
+    Raises `DifyoffError` for what every release refuses: `manifest-invalid`, `declaration-invalid`, `asset-missing`.
     """
+    faults = tuple(file_faults(manifest, paths, read))
+    if fatal := [fault.diagnosis for fault in faults if fault.everywhere]:
+        raise DifyoffError(_together(fatal))
+    return tuple(fault.diagnosis for fault in faults)
 
-    def load(path: str, named_by: str) -> _YamlMapping:
-        if path not in paths:
-            raise _invalid(f"{named_by} names {path}, which is not in the package")
-        data = parse_yaml(read(path), path)
-        return data if isinstance(data, dict) else {}
 
+def file_faults(manifest: Manifest, paths: Collection[str], read: Callable[[str], bytes]) -> Iterator[DeclarationFault]:
+    """Yield every fault of what the manifest names: provider files, what those name, and every icon.
+
+    `paths` are all files of the package, `read` returns one's content.
+    """
+    reader = _Files(paths, read)
     icons = [(icon, MANIFEST) for icon in manifest.icons]
-    for kind, files in manifest.providers.items():
-        for file in files:
-            provider = load(file, MANIFEST)
-            if kind == "models":
-                _check_model_files(provider, file, paths, load)
-            else:
-                for listed in _listed_files(provider, _LISTED[kind]):
-                    content = load(listed, file)
-                    if kind == "datasources":
-                        icons += [(icon, listed) for icon in _identity_icons(content)[:1]]
-            # Several provider files of one kind may be named; only the last one's icons are kept by the daemon.
-            if file == files[-1]:
-                found = _model_icons(provider) if kind == "models" else _identity_icons(provider)
-                icons += [(icon, file) for icon in found if kind != "endpoints"]
-    for icon, named_by in icons:
+    try:
+        for kind, files in manifest.providers.items():
+            for file in files:
+                found = reader.provider(kind, file)
+                # Several provider files of one kind may be named; only the last one's icons are kept by the daemon.
+                icons += (each for each in found if each[1] != file or file == files[-1])
+    except BudgetError as error:
+        reader.faults.append(DeclarationFault(diagnosis=_too_much("the package", error)))
+    yield from reader.faults
+    for icon, named_by in dict.fromkeys(icons):
         if ASSETS + icon not in paths:
-            raise DifyoffError(
-                Diagnosis(
+            yield DeclarationFault(
+                diagnosis=Diagnosis(
                     slug="asset-missing",
                     message=f"{named_by} names the icon {icon}, and {ASSETS}{icon} is not in the package",
                     note="The daemon copies every icon at upload and refuses the package where one is missing.",
@@ -207,99 +188,177 @@ def check_files(manifest: Manifest, paths: Collection[str], read: Callable[[str]
             )
 
 
-def _check_resource(resource: _YamlMapping) -> None:
-    memory = _text(resource, "memory")
-    if memory and not _NUMBER.fullmatch(memory):
-        raise _invalid(f"resource.memory {memory!r} is not a number of bytes")
-    permission = _section(resource, "permission")
-    for group in permission:
-        for key, value in _section(permission, group).items():
-            if key != "size" and isinstance(value, str) and value not in ("", "null", "~", *_TRUTHS):
-                raise _invalid(f"resource.permission.{group}.{key} {value!r} is neither true nor false")
+class _Files:
+    """Reads a package's declarations, each file once for a type, and keeps what is wrong with them."""
+
+    def __init__(self, paths: Collection[str], read: Callable[[str], bytes]) -> None:
+        self.faults: list[DeclarationFault] = []
+        self._paths = paths
+        self._read = read
+        self._budget = Budget()
+        self._values: dict[tuple[str, int], Values] = {}
+
+    def provider(self, kind: str, file: str) -> Iterator[tuple[str, str]]:
+        """Read a provider file and the files that it names; yield the icons, each with the file that names it."""
+        words = _KINDS[kind]
+        values = self._load(file, records()[words.provider], named_by=MANIFEST)
+        if kind == "models":
+            self._models(values, file)
+            yield from ((icon, file) for icon in _model_icons(values))
+            return
+        for name in values.get(words.listed) or ():
+            item = self._load(name, records()[words.item], named_by=file)
+            if kind == "datasources":
+                yield from ((icon, name.path) for icon in _identity_icons(item)[:1])
+        if kind != "endpoints":
+            yield from ((icon, file) for icon in _identity_icons(values))
+
+    def _models(self, values: Values, file: str) -> None:
+        for position in (values.get("position files") or {}).values():
+            self._load(position, TEXTS, named_by=file)
+        for pattern in values.get("models") or ():
+            try:
+                glob = compile_pattern(pattern.path)
+            except BadPatternError:
+                problem = _at(pattern, f"the pattern {pattern.path!r} is malformed")
+                self.faults.append(_fault(file, problem))
+                continue
+            for path in self._paths:
+                if glob.fullmatch(path) and not path.endswith("_position.yaml"):
+                    self._load(path, records()["Model"], named_by=file)
+
+    def _load(self, name: "str | FileName", wanted: Type, *, named_by: str) -> Values:
+        path = name if isinstance(name, str) else name.path
+        if (known := self._values.get((path, id(wanted)))) is not None:
+            return known
+        if path in self._paths:
+            declaration = read_declaration(self._read(path), wanted, self._budget)
+            self.faults += (_fault(path, problem) for problem in declaration.problems)
+            values = declaration.values
+        else:
+            self.faults.append(_missing(name, named_by))
+            values = {}
+        self._values[path, id(wanted)] = values
+        return values
 
 
-def _granted(permission: _YamlMapping) -> tuple[str, ...]:
+def _manifest_faults(declaration: Declaration) -> tuple[DeclarationFault, ...]:
+    problems = declaration.problems + tuple(_rule_problems(declaration))
+    return tuple(_fault(MANIFEST, problem) for problem in problems)
+
+
+def _rule_problems(declaration: Declaration) -> Iterator[Problem]:
+    """Yield what breaks the rules of `ManifestValidate` and of the unique identifier."""
+    values = declaration.values
+    if not values and declaration.problems:
+        return
+    author, name, version = (_text(values, key) for key in ("author", "name", "version"))
+
+    def problem(key: str, message: str) -> Problem:
+        line, column = declaration.places.get(key, (0, 0))
+        return Problem(line=line, column=column, message=message)
+
+    told = {key for key in declaration.places if values.get(key) is None}
+    if not _AUTHOR.fullmatch(author):
+        yield problem("author", f"author {author!r} does not match ^[a-z0-9_-]{{1,64}}$")
+    if _UUID.fullmatch(author):
+        yield problem("author", f"author {author!r} is a UUID, which the daemon keeps for plugins under development")
+    if not _NAME.fullmatch(name):
+        yield problem("name", f"name {name!r} does not match ^[a-z0-9_-]{{1,128}}$")
+    if not _VERSION.fullmatch(version):
+        yield problem("version", f"version {version!r} is not two to four numbers with dots and an optional -suffix")
+    if "plugins" not in told or not declaration.problems:
+        plugins = _section(values, "plugins")
+        kinds = [kind for kind, words in _KINDS.items() if plugins.get(kind) or values.get(words.inline) is not None]
+        if not kinds:
+            yield problem(
+                "plugins", "plugins names no provider file: at least one of " + ", ".join(_KINDS) + " is needed"
+            )
+        if len(kinds) > 1 and set(kinds) != {"tools", "endpoints"}:
+            mixed = " and ".join(kinds)
+            yield problem("plugins", f"plugins mixes {mixed}; only tools and endpoints may stand together")
+
+
+def _fault(path: str, problem: Problem) -> DeclarationFault:
+    return DeclarationFault(
+        diagnosis=Diagnosis(
+            slug="manifest-invalid" if path == MANIFEST else "declaration-invalid",
+            message=f"{path}:{problem.line}:{problem.column}: {problem.message}"
+            if problem.line
+            else f"{path}: {problem.message}",
+            note=_note(problem.since, problem.until),
+            hint=problem.advice or "Correct the line, or ask the plugin's author for a corrected package.",
+        ),
+        since=problem.since,
+        until=problem.until,
+    )
+
+
+def _note(since: str | None, until: str | None) -> str:
+    if since is None and until is None:
+        return "The daemon refuses an upload of this package; this is a fault of the plugin."
+    first = f"from {since} " if since else ""
+    last = f"to {until}" if until else "on"
+    return f"Daemons {first}{last} refuse an upload of this package; this is a fault of the plugin."
+
+
+def _missing(name: "str | FileName", named_by: str) -> DeclarationFault:
+    if isinstance(name, str):
+        return _fault(named_by, Problem(line=0, column=0, message=f"names {name}, which is not in the package"))
+    return _fault(named_by, _at(name, f"names {name.path or 'a file without a name'}, which is not in the package"))
+
+
+def _at(name: FileName, message: str) -> Problem:
+    return Problem(line=name.line, column=name.column, message=message)
+
+
+def _too_much(path: str, error: BudgetError) -> Diagnosis:
+    return Diagnosis(
+        slug="declaration-invalid",
+        message=f"{path}: {error.problem}",
+        note="The daemon may take it; difyoff does not read on.",
+        hint="Ask the plugin's author for a corrected package.",
+    )
+
+
+def _together(diagnoses: Sequence[Diagnosis]) -> Diagnosis:
+    """Return several diagnoses as one: the first, with every message in its context."""
+    first, others = diagnoses[0], len(diagnoses) - 1
+    if not others:
+        return first
+    listed = [each.message for each in diagnoses[:_SHOWN]]
+    if others >= _SHOWN:
+        listed.append(f"and {others + 1 - _SHOWN} more")
+    return Diagnosis(
+        slug=first.slug,
+        message=f"{first.message} (and {others} more)",
+        context=tuple(listed),
+        note=first.note,
+        hint=first.hint,
+    )
+
+
+def _granted(permission: Values) -> tuple[str, ...]:
     """Return the rights that are granted: the daemon holds a plugin to them while it runs."""
-    rights = (f"{group}.{key}" for group in permission for key, on in _section(permission, group).items() if _is_on(on))
+    rights = (f"{group}.{key}" for group in permission for key, on in _section(permission, group).items() if on is True)
     return tuple(sorted(rights))
 
 
-def _is_on(value: object) -> bool:
-    return str(value).lower() == "true"
-
-
-def _check_kinds(kinds: tuple[str, ...]) -> None:
-    if not kinds:
-        raise _invalid("plugins names no provider file: at least one of " + ", ".join(_LISTED) + " is needed")
-    if len(kinds) > 1 and set(kinds) != {"tools", "endpoints"}:
-        raise _invalid("plugins mixes " + " and ".join(kinds) + "; only tools and endpoints may stand together")
-
-
-def _check_model_files(
-    provider: _YamlMapping, file: str, paths: Collection[str], load: Callable[[str, str], _YamlMapping]
-) -> None:
-    models = provider.get("models")
-    if not isinstance(models, dict):
-        return
-    for model_type in _MODEL_TYPES:
-        section = models.get(model_type)
-        if not isinstance(section, dict):
-            continue
-        if isinstance(position := section.get("position"), str):
-            load(position, file)
-        for pattern in section.get("predefined") or ():
-            try:
-                glob = compile_pattern(str(pattern))
-            except BadPatternError as error:
-                raise _invalid(f"{file} holds the malformed pattern {pattern!r}") from error
-            for path in paths:
-                if glob.fullmatch(path) and not path.endswith("_position.yaml"):
-                    load(path, file)
-
-
-def _listed_files(provider: _YamlMapping, key: str) -> Iterator[str]:
-    listed = provider.get(key)
-    yield from (item for item in listed if isinstance(item, str)) if isinstance(listed, list) else ()
-
-
-def _identity_icons(provider: _YamlMapping) -> list[str]:
+def _identity_icons(provider: Values) -> list[str]:
     identity = _section(provider, "identity")
     return [icon for key in ("icon", "icon_dark") if (icon := _text(identity, key))]
 
 
-def _model_icons(provider: _YamlMapping) -> list[str]:
+def _model_icons(provider: Values) -> list[str]:
     sections = (_section(provider, key) for key in ("icon_small", "icon_large", "icon_small_dark", "icon_large_dark"))
     return [icon for section in sections for language in _LANGUAGES if (icon := _text(section, language))]
 
 
-def _section(data: _YamlMapping, key: str) -> _YamlMapping:
-    value = data.get(key)
-    if isinstance(value, _Mapping):
-        _refuse_repeated(value, key)
-        return value
-    if value in (None, "", "null", "~"):
-        return {}
-    raise _invalid(f"{key} is not a mapping")
+def _section(values: Values, key: str) -> Values:
+    section: Values = values.get(key) or {}
+    return section
 
 
-def _refuse_repeated(mapping: _Mapping, where: str) -> None:
-    if mapping.repeated:
-        raise _invalid(f"{where} sets {', '.join(sorted(mapping.repeated))} more than once")
-
-
-def _text(data: _YamlMapping, key: str) -> str:
-    value = data.get(key)
-    if value is None or value in ("null", "~"):
-        return ""
-    if not isinstance(value, str):
-        raise _invalid(f"{key} is not a text")
-    return value
-
-
-def _texts(data: _YamlMapping, key: str) -> tuple[str, ...]:
-    value = data.get(key)
-    if value in (None, "", "null", "~"):
-        return ()
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _invalid(f"{key} is not a list of texts")
-    return tuple(value)
+def _text(values: Values, key: str) -> str:
+    text: str = values.get(key) or ""
+    return text

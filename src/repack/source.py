@@ -76,7 +76,7 @@ def open_plugin(place: PluginPlace, *, with_env: bool = False) -> Iterator[Plugi
     """Open the plugin at a place; its files can be read until the block ends.
 
     `with_env` packs a folder's `.env`, which holds secrets as a rule. Raises `DifyoffError`: `file-not-found`,
-    `not-a-zip`, `not-a-plugin`, `manifest-invalid`, `asset-missing`, `no-dependency-file` and those of the readers.
+    `not-a-zip`, `not-a-plugin`, `no-dependency-file`, those of `read_manifest`, `check_files` and the other readers.
     """
     if place.path.is_dir():
         files, findings = _read_folder(place.path, with_env=with_env)
@@ -110,7 +110,7 @@ def _read(
             )
         )
     manifest = read_manifest(_content(chunks[MANIFEST]))
-    check_files(manifest, chunks, lambda path: _content(chunks[path]))
+    refused_by_some = check_files(manifest, chunks, lambda path: _content(chunks[path]))
     dependencies = read_dependency_files({name: _content(chunks[name]) for name in DEPENDENCY_FILES if name in chunks})
     files = {path: _hashed(each) for path, each in chunks.items()}
     digests = {path: bytes.fromhex(file.sha256) for path, file in files.items()}
@@ -123,7 +123,7 @@ def _read(
         dependencies=dependencies,
         signature=signature,
         record=load_record(files[RECORD].read()) if RECORD in files else None,
-        findings=(*findings, *_runner_findings(manifest, files)),
+        findings=(*findings, *refused_by_some, *_runner_findings(manifest, files)),
     )
 
 

@@ -92,6 +92,7 @@ FAULTS = (
     Fault("not-a-plugin", folder({"manifest.yaml": None})),
     Fault("not-a-plugin", lambda where: where),
     Fault("manifest-invalid", folder({"manifest.yaml": MANIFEST.replace("author: difyoff", "author: Some One")})),
+    Fault("declaration-invalid", folder({"tools/hello.yaml": "parameters: [{required: 'true'}]\n"})),
     Fault("asset-missing", folder({"_assets/icon.svg": None})),
     Fault("no-dependency-file", folder({"pyproject.toml": None})),
     Fault("text-unreadable", folder({"requirements.txt": b"caf\xe9\n"})),

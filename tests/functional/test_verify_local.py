@@ -259,7 +259,8 @@ STRICTER = {
 IN_UVS_WORDS = {"configuration-redirects-sources": "direct-reference"}
 """What uv makes of a fault that the audit calls by another name."""
 
-IN_REACH = [each for each in SHELF if each.name not in ("directory-entry", "manifest-invalid")]  # not extracted at all
+_UNREAD = ("directory-entry", "manifest-invalid", "repeated-key-in-a-provider")  # the audit alone reads so far
+IN_REACH = [each for each in SHELF if each.name not in _UNREAD]
 
 
 @pytest.mark.parametrize("broken", IN_REACH, ids=lambda broken: broken.name)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from difyoff.difypkg.daemons import Branch, Release, newest
+from difyoff.difypkg.manifest import read_manifest
 from difyoff.difypkg.place import local_place
 from difyoff.difypkg.target import TARGETS, Architecture
 from difyoff.repack.api import build
@@ -132,6 +133,12 @@ def _edit(path: str, pattern: str, replacement: str, *, count: int = 0) -> Calla
         return files | {path: text.encode()}
 
     return edit
+
+
+def _repeat_a_key(files: Files) -> Files:
+    """Set a key twice in the first provider file."""
+    path = next(iter(next(filter(None, read_manifest(files["manifest.yaml"]).providers.values()))))
+    return files | {path: files[path] + b"\nnote: one\nnote: two\n"}
 
 
 def _set(key: str, value: str) -> Callable[[Files], Files]:
@@ -503,6 +510,13 @@ SHELF: Final = (
         name="manifest-invalid",
         slug="manifest-invalid",
         make=_edit("manifest.yaml", r"^author: .*$", "author: Not An Author"),
+        audit=EVERY,
+        daemon=EVERY,
+    ),
+    Broken(
+        name="repeated-key-in-a-provider",
+        slug="declaration-invalid",
+        make=_repeat_a_key,
         audit=EVERY,
         daemon=EVERY,
     ),

@@ -1,15 +1,16 @@
 """The audit on one screen: one check after another over what was read of the package."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ...difypkg.daemons import Branch, newest
+from ...difypkg.daemons import Branch, Release, newest
+from ...difypkg.daemons import releases as known_releases
 from ...difypkg.diagnosis import Diagnosis, DifyoffError
-from ...difypkg.manifest import Manifest, check_files
+from ...difypkg.manifest import MANIFEST, Manifest, file_faults, manifest_faults
 from ...difypkg.site import size_verdict
-from ..finding import NOTHING, Finding, find_branches, name_releases
+from ..finding import EVERY, NOTHING, Finding, find_branches, name_releases
 from ..package import Package
 from ..report import Check
 from ..trust import NO_TRUST, Trust, find_unconfirmed_signature, find_unproved_provenance
@@ -83,15 +84,17 @@ def _checks(examined: Examined, wanted: frozenset[Branch | None]) -> Iterator[Ch
         yield Check(name=examined.name, status="passed", seconds=examined.seconds)
 
 
-def audit(package: Package, *, limit: int | None = None, trust: Trust = NO_TRUST) -> Audit:
-    """Judge a package for its targets as the daemon would.
+def audit(
+    package: Package, *, limit: int | None = None, releases: Sequence[Release] = (), trust: Trust = NO_TRUST
+) -> Audit:
+    """Judge a package for its targets as these releases of the daemon would, as every one does without them.
 
     `limit` is the site's in bytes, the daemon's without it; `trust` says whom the package must come from.
     """
     log = _Log(package.digests)
     log.check("archive", lambda: ())  # opened, and every file of it hashed
     log.check("content", lambda: ())
-    _check_upload(package, limit, log)
+    _check_upload(package, limit, releases or known_releases(), log)
     _check_install(package, log)
     _check_trust(package, trust, log)
     return Audit(package=package, examined=log.examined)
@@ -105,14 +108,14 @@ def _check_trust(package: Package, trust: Trust, log: "_Log") -> None:
         log.check("provenance", lambda: find_unproved_provenance(package, trust))
 
 
-def _check_upload(package: Package, limit: int | None, log: "_Log") -> None:
+def _check_upload(package: Package, limit: int | None, releases: Sequence[Release], log: "_Log") -> None:
     """Check what an upload checks."""
     manifest = package.manifest
     log.check("entries", lambda: _find_entries(package))
     log.check("size", lambda: _find_size(package, limit))
-    log.check("manifest", lambda: [package.manifest_finding] if package.manifest_finding else ())
+    log.check("manifest", lambda: _find_invalid(package))
     if manifest is not None:
-        log.check("files of the manifest", lambda: _find_missing(manifest, package))
+        log.check("files of the manifest", lambda: _find_undeclared(manifest, package, releases))
         log.check("runner", lambda: _find_runner(manifest, package.digests))
 
 
@@ -185,9 +188,16 @@ def _find_size(package: Package, limit: int | None) -> Iterator[Finding]:
         )
 
 
-def _find_missing(manifest: Manifest, package: Package) -> Found:
-    check_files(manifest, package.digests.keys(), package.archive.read)
-    return ()
+def _find_invalid(package: Package) -> Iterator[Finding]:
+    if package.manifest_finding is not None:
+        for fault in manifest_faults(package.archive.read(MANIFEST)):
+            yield Finding(diagnosis=fault.diagnosis)
+
+
+def _find_undeclared(manifest: Manifest, package: Package, releases: Sequence[Release]) -> Iterator[Finding]:
+    for fault in file_faults(manifest, package.digests.keys(), package.archive.read):
+        refused = any(fault.concerns(release.version) for release in releases)
+        yield Finding(diagnosis=fault.diagnosis, bites=EVERY if refused else NOTHING)
 
 
 def _find_runner(manifest: Manifest, paths: Collection[str]) -> Iterator[Finding]:

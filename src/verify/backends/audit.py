@@ -33,7 +33,12 @@ class AuditBackend:
     def run(self, package: Package, scenario: Scenario, stop: threading.Event) -> ScenarioReport:
         """Audit the package."""
         settings = self.options.settings
-        seen = audit(package, limit=settings.max_package_size, trust=self.options.trust)
+        seen = audit(
+            package,
+            limit=settings.max_package_size,
+            releases=self.options.releases,
+            trust=self.options.trust,
+        )
         branches = {plan_branch(release, settings, package.digests) for release in self.options.releases} or None
         return replace(
             scenario.report(*seen.checks(branches)),
