@@ -70,7 +70,10 @@ class BuildRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelRecord:
-    """One bundled wheel: where it came from (credentials left out) and, when built here, how."""
+    """One bundled wheel: where it came from (credentials left out) and, when built here, how.
+
+    `waived` are the ways in which it is known to contradict itself, accepted for this very file.
+    """
 
     filename: str
     sha256: str
@@ -78,6 +81,7 @@ class WheelRecord:
     origin: str
     architectures: tuple[str, ...]
     built: BuildRecord | None = None
+    waived: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,9 @@ def dump_record(record: Record) -> bytes:
     data = asdict(record)
     if record.source.origin is None:
         del data["source"]["origin"]
+    for wheel in data["wheels"]:
+        if not wheel["waived"]:
+            del wheel["waived"]
     return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 

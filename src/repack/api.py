@@ -53,7 +53,12 @@ def build(
             resolution=resolution.origin,
             wheels=wheelhouse.wheels,
             edits=shaped.edits,
-            findings=(*plugin.findings, *resolution.findings, *disagreement_findings(plugin, resolution)),
+            findings=(
+                *plugin.findings,
+                *resolution.findings,
+                *disagreement_findings(plugin, resolution),
+                *wheelhouse.findings,
+            ),
         )
         return describe(plugin, contents, packed, state, options)
 

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..difypkg.diagnosis import Diagnosis
 from ..difypkg.redaction import public_url
 from ..difypkg.site import size_verdict
 from ..transfer.fetch import Download, Fetched, fetch, sizes
 from .events import Done, Listener
+from .inspection import inspect_wheels
 from .options import Options
 from .package import size_findings
 from .resolution import ArchiveSource, FolderSource, Pin, Resolution, WheelSource
@@ -20,10 +22,12 @@ class Wheelhouse:
     """The wheels of a package, in the store.
 
     `own` is that of the plugin's own project, where its modules do not lie at the plugin's root; it is one of `wheels`.
+    `findings` are what is worth knowing of them.
     """
 
     wheels: tuple[Wheel, ...]
     own: Wheel | None
+    findings: tuple[Diagnosis, ...]
 
 
 def foretell(plugin: Plugin, resolution: Resolution, options: Options, workshop: Workshop, listen: Listener) -> None:
@@ -60,7 +64,8 @@ def gather(
     own = _own_wheel(plugin, options, workshop)
     if own is not None:
         wheels = sorted([*wheels, own], key=lambda wheel: wheel.name)
-    return Wheelhouse(wheels=tuple(wheels), own=own)
+    judged, findings = inspect_wheels(wheels, workshop.store)
+    return Wheelhouse(wheels=judged, own=own, findings=findings)
 
 
 def _own_wheel(plugin: Plugin, options: Options, workshop: Workshop) -> Wheel | None:

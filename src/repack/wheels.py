@@ -1,6 +1,5 @@
 """The wheels of a package, as values, and what their own metadata says."""
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from ..difypkg.archives.profiles import WHEEL
+from ..difypkg.archives.zipreader import ZipReader
 from ..difypkg.record import BuildRecord, WheelRecord
 from ..difypkg.target import Target
 
@@ -18,7 +19,7 @@ class Wheel:
     """One wheel of the package: it lies in the wheel store under `sha256`; `size` in bytes.
 
     `origin` is where it or its source came from, credentials left out. `targets` install it. `built` says how it was
-    built here. `direct` marks one that stands in for a direct reference.
+    built here. `direct` marks one that stands in for a direct reference. `waived` are its known faults, a clause each.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Wheel:
     targets: frozenset[Target]
     direct: bool = False
     built: BuildRecord | None = None
+    waived: tuple[str, ...] = ()
 
     @property
     def architectures(self) -> tuple[str, ...]:
@@ -39,9 +41,10 @@ class Wheel:
 
 def direct_requirements(wheel: Path) -> Iterator[str]:
     """Yield the normalised names that a wheel's metadata requires by URL (PEP 508)."""
-    with zipfile.ZipFile(wheel) as archive:
-        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        metadata, _ = parse_email(archive.read(name))
+    with wheel.open("rb") as file:
+        reader = ZipReader(file, WHEEL)
+        entry = next(entry for entry in reader.entries if entry.path.endswith(".dist-info/METADATA"))
+        metadata, _ = parse_email(reader.read(entry))
     for line in metadata.get("requires_dist", ()):
         try:
             requirement = Requirement(line)
@@ -53,8 +56,8 @@ def direct_requirements(wheel: Path) -> Iterator[str]:
 
 def top_level_modules(wheel: Path) -> frozenset[str]:
     """Return the names of the modules and packages that a wheel installs at the top."""
-    with zipfile.ZipFile(wheel) as archive:
-        firsts = {name.split("/")[0] for name in archive.namelist()}
+    with wheel.open("rb") as file:
+        firsts = {entry.path.partition("/")[0] for entry in ZipReader(file, WHEEL).entries}
     return frozenset(first.removesuffix(".py") for first in firsts if not first.endswith((".dist-info", ".data")))
 
 
@@ -67,4 +70,5 @@ def wheel_record(wheel: Wheel) -> WheelRecord:
         origin=wheel.origin,
         architectures=wheel.architectures,
         built=wheel.built,
+        waived=wheel.waived,
     )

@@ -5,6 +5,7 @@
     root/partial/KEY.part       a download on its way, or broken off; KEY is the hash it is expected to have
     root/partial/KEY.XXXX.part  the same, private to one run: another one held the first at the time
     root/damaged/               what no longer had the content its name promises
+    root/judged/abcd….json      what was found in a wheel of that content
 
 Whoever writes a partial file holds a lock on it (flock, gone with its process), so that two runs never write one file
 and what a dead run left is told from what a live one needs. Nothing is synced to disk: a file is hashed each time a
@@ -17,6 +18,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -197,6 +199,21 @@ class WheelStore:
         path.chmod(0o444)
         return sha256
 
+    def recall(self, sha256: str) -> str | None:
+        """Return what was remembered of a content, None for nothing."""
+        try:
+            return (self.root / "judged" / f"{sha256}.json").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def remember(self, sha256: str, text: str) -> None:
+        """Keep a few words on a content, for later runs."""
+        with self._errors():
+            path = self._folder("judged") / f"{sha256}.json"
+            temporary = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+
     def clean(self) -> int:
         """Remove what dead runs left and what was put aside; return the bytes freed."""
         freed = 0
@@ -223,6 +240,9 @@ class WheelStore:
                     if status.st_mtime < oldest:
                         path.unlink()
                         removed, freed = removed + 1, freed + status.st_size
+            for path in self.root.glob("judged/*"):
+                if not self.has(path.name.partition(".")[0]):
+                    path.unlink(missing_ok=True)
         return Pruned(found=len(files), removed=removed, freed=freed)
 
     def free(self) -> int:

@@ -48,6 +48,9 @@ Kind = Literal[
     "scripts",  # what is installed would replace or leave the environment's own
 ]
 
+RULES: Final = 1
+"""The number of these rules; it grows when they change, so that what was judged by others is judged again."""
+
 _LARGEST: Final = {"RECORD": 16 * MIB, "METADATA": 4 * MIB, "WHEEL": MIB // 16, "entry_points.txt": MIB}
 """In bytes. The largest of 374 wheels: RECORD 2.9 MB (21,785 files), METADATA 0.4 MB."""
 _KINDS: Final[Mapping[str, Kind]] = {"RECORD": "record", "WHEEL": "tags", "METADATA": "metadata"}
