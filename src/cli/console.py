@@ -10,6 +10,7 @@ from typing import Final, TextIO
 import click
 
 from ..difypkg.diagnosis import Diagnosis
+from .secrecy import without_secrets
 
 _LABEL_WIDTH: Final = 10
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -23,13 +24,13 @@ def is_terminal() -> bool:
 def say(text: str) -> None:
     """Write a line for people, to stderr; one line it stays, whatever a file's name holds."""
     with _may_leave_early(sys.stderr):
-        click.echo(text.replace("\n", "\\n"), err=True, color=_is_coloured())
+        click.echo(without_secrets(text).replace("\n", "\\n"), err=True, color=_is_coloured())
 
 
 def put(text: object, *, nl: bool = True) -> None:
     """Write data to stdout."""
     with _may_leave_early(sys.stdout):
-        click.echo(text, nl=nl)
+        click.echo(without_secrets(str(text)), nl=nl)
 
 
 @contextmanager
@@ -81,8 +82,12 @@ def show_commands() -> None:
     """Show what our own packages log: the commands they run."""
     import logging
 
+    class Formatter(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return without_secrets(super().format(record))
+
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("  %(message)s"))
+    handler.setFormatter(Formatter("  %(message)s"))
     logger = logging.getLogger("difyoff")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)

@@ -9,6 +9,7 @@ from ..repack.publication import Draft
 from ..verify.api import verify
 from ..verify.options import VerifyOptions
 from ..verify.report import Verdict, VerificationReport, to_json
+from .secrecy import without_secrets
 from .verification import NotPublishedError, VerifyView
 
 _ASIDE: Final[dict[Verdict, str]] = {"failed": ".rejected", "error": ".unverified", "not-verified": ".unverified"}
@@ -32,7 +33,7 @@ class VerifyingGate:
             return draft
         aside = draft.path.with_name(draft.path.name + _ASIDE[self.report.verdict])
         draft.temporary.replace(aside)
-        write_atomically(aside.with_name(f"{aside.name}.json"), to_json(self.report) + "\n")
+        write_atomically(aside.with_name(f"{aside.name}.json"), to_json(without_secrets(self.report)) + "\n")
         raise NotPublishedError(self.report, aside)
 
     def check(self, package: Path) -> None:

@@ -1,10 +1,9 @@
 """The command group. Commands are imported when they run, so that `--help` stays quick."""
 
 import errno
+import io
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
@@ -15,6 +14,7 @@ import click
 from .. import __version__
 from ..difypkg.diagnosis import Diagnosis, DifyoffError, Exit
 from .console import say, show_error, show_finding
+from .secrecy import without_secrets
 from .site import SITE_VARIABLES
 from .variables import PREFIX, is_set, name_variables, unknown_variables
 
@@ -70,7 +70,10 @@ def run(arguments: Sequence[str]) -> Exit | int:
             show_finding(finding)
         result = cli.main(list(arguments), prog_name="difyoff", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            say(line)
         return _fail(arguments, Diagnosis(slug="wrong-use", message=error.format_message()), Exit.USAGE)
     except DifyoffError as error:
         show_error(error.diagnosis)
@@ -121,9 +124,12 @@ def _forget_stdout() -> None:
 
 
 def _our_bug(arguments: Sequence[str], error: Exception) -> Exit:
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile("w", prefix="difyoff-", suffix=".log", delete=False, encoding="utf-8") as log:
-        log.write(f"difyoff {__version__}, Python {sys.version}\n{sys.argv}\n")
-        traceback.print_exception(error, file=log)
+        text = "".join(traceback.format_exception(error))
+        log.write(without_secrets(f"difyoff {__version__}, Python {sys.version}\n{sys.argv}\n{text}"))
     message = f"this is a fault of difyoff: {type(error).__name__}: {error}"
     say(f"error[internal-error]: {message}")
     say(f"  fix: Report it with {log.name}.")

@@ -84,6 +84,7 @@ def difyoff_verify(request: pytest.FixtureRequest, difyoff_daemon: str | None) -
         from ..difypkg.diagnosis import DifyoffError
         from ..verify.api import verify
         from ..verify.report import to_json
+        from .secrecy import without_secrets
 
         try:
             report = verify(path, _options(request.config, difyoff_daemon))
@@ -94,7 +95,7 @@ def difyoff_verify(request: pytest.FixtureRequest, difyoff_daemon: str | None) -
             ("difyoff_sha256", report.sha256),
             ("difyoff_identity", report.identity),
             ("difyoff_verdict", report.verdict),
-            ("difyoff_report", to_json(report)),
+            ("difyoff_report", to_json(without_secrets(report))),
         ):
             request.node.user_properties.append((name, value))  # as record_property, which warns under xunit2
         if report.verdict == "not-verified" and not os.environ.get("CI"):

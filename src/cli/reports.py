@@ -10,6 +10,7 @@ import click
 from ..difypkg.files import temporary_name, write_atomically
 from ..render.api import FORMATS, Document, find_format
 from .console import put
+from .secrecy import without_secrets
 
 SBOM_SUFFIX: Final = ".cdx.json"
 
@@ -64,6 +65,7 @@ def _may_be_replaced(report: Path) -> bool:
 
 def emit(document: Document, *, as_json: bool, reports: Sequence[Path]) -> None:
     """Write a command's document where it is wanted. Raises `DifyoffError` (`disk-full`, `output-not-writable`)."""
+    document = without_secrets(document)
     for report in reports:
         known = find_format(report)
         assert known is not None  # `ReportFile` has refused the others
