@@ -23,6 +23,8 @@ def make_verify_options(site: Site, index: IndexSettings, *, backend: str, trust
         settings=site.settings,
         matrix=site.matrix,
         trust_plugin=site.trust_plugin,
+        allow_stand_in=site.allow_stand_in,
+        strict=site.strict,
         image=site.image,
         pull=site.pull,
         platform=site.platform,

@@ -154,6 +154,18 @@ SETTINGS: Final[Mapping[str, Setting]] = {
             text="One of these keys, which the site trusts, must confirm the package's signature.",
         ),
         Setting(
+            name="allow-stand-in",
+            kind="flag",
+            needs="verification",
+            text="Accept another uv, or the newest known rules, in place of the daemon release's own.",
+        ),
+        Setting(
+            name="strict",
+            kind="flag",
+            needs="verification",
+            text="Refuse also what the daemon installs all the same, such as a lock whose hashes do not count.",
+        ),
+        Setting(
             name="trust-plugin",
             kind="flag",
             needs="this machine",
@@ -193,6 +205,8 @@ class Site:
     platform: str | None
     matrix: bool
     public_keys: tuple[Path, ...]
+    allow_stand_in: bool
+    strict: bool
     trust_plugin: bool
     cache: Path
 
@@ -224,6 +238,8 @@ def make_site(values: Mapping[str, Any]) -> Site:
         platform=given["platform"],
         matrix=bool(given["matrix"]),
         public_keys=tuple(given["public-key"] or ()),
+        allow_stand_in=bool(given["allow-stand-in"]),
+        strict=bool(given["strict"]),
         trust_plugin=bool(given["trust-plugin"]),
         cache=_cache(given["cache-dir"]),
     )

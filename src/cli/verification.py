@@ -82,9 +82,11 @@ class VerifyView:
         """Show what the report says besides: each diagnosis once, findings, and what was not checked."""
         for diagnosis in _merged(report):
             show_error(diagnosis)
+        shown = {check.diagnosis for scenario in report.scenarios for check in scenario.checks}
         findings = (*report.findings, *(finding for scenario in report.scenarios for finding in scenario.findings))
         for finding in dict.fromkeys(findings):
-            show_finding(finding)
+            if finding not in shown:
+                show_finding(finding)
         if report.not_checked and not self._quiet:
             say(f"not checked: {'; '.join(report.not_checked)}")
 
@@ -114,7 +116,7 @@ def scenario_line(report: "ScenarioReport") -> str:
     if report.isolation:
         words.append("no network (proved)" if report.isolation.proved else "network not proved to be cut off")
     said = {check.name: check.message for check in report.checks if check.status == "passed"}
-    results = [said[name] for name in ("distributions",) if name in said]
+    results = [said[name] for name in ("rules", "uv", "distributions") if name in said]
     if "start" in said:
         results.append(f"started, {said['start']}")
     if report.backend == "audit" and report.verdict == "passed":

@@ -88,12 +88,17 @@ def explain_python_gap(package: Package, plan: Plan, target: Target, python: str
     return f"the package asks for Python {wanted}; the daemon's {target.python} fits, this machine's {python} does not"
 
 
-def check_installed(state: State, package: Package, plan: Plan, target: Target, outcome: Outcome) -> Iterator[Check]:
-    """Judge what a successful install left behind: which Python, which distributions, which files."""
+def check_installed(
+    state: State, package: Package, plan: Plan, target: Target, outcome: Outcome, *, strict: bool = True
+) -> Iterator[Check]:
+    """Judge what a successful install left behind: which Python, which distributions, which files.
+
+    With `strict` it is a failure, too, what the daemon does not mind: another lock, writing elsewhere.
+    """
     for name, diagnosis, message in (
         ("python", _wrong_python(state, package, plan, target), f"CPython {state.python}"),
         ("distributions", *_distributions(state, package, plan, target)),
-        ("files", _changed(state, package, outcome), "uv wrote to its own folders only"),
+        ("files", _find_changed(state, package, outcome, strict=strict), "uv changed no file of the package"),
     ):
         yield Check(
             name=name,
@@ -130,7 +135,7 @@ def _distributions(state: State, package: Package, plan: Plan, target: Target) -
             hint=REBUILD,
         )
         return nothing, ""
-    wanted = find_expected(package, plan, target)
+    wanted = find_expected(package, plan, target, lock=LOCK not in _changed_files(state, package))
     differences = wanted.differences(state.distributions)
     if not differences:
         count = len(state.distributions)
@@ -143,7 +148,8 @@ def _distributions(state: State, package: Package, plan: Plan, target: Target) -
     ), ""
 
 
-def _changed(state: State, package: Package, outcome: Outcome) -> Diagnosis | None:
+def _find_changed(state: State, package: Package, outcome: Outcome, *, strict: bool) -> Diagnosis | None:
+    """Return why what was left behind is a failure; what the daemon does not mind is one where `strict`."""
     if state.troubles:
         return Diagnosis(
             slug="strange-files",
@@ -152,34 +158,41 @@ def _changed(state: State, package: Package, outcome: Outcome) -> Diagnosis | No
             note="No wheel leaves such files. A package that is built from source while it is installed may.",
             hint="Find out which dependency does, and do not install the package.",
         )
-    changed = _changed_files(state, package)
-    if changed == [LOCK]:
-        if package.lock is None or package.lock.is_remote:
-            return None
-        return _resolved_anew(package, outcome)
+    changed = [path for path in _changed_files(state, package) if path != LOCK]
     if changed:
         return _redirected("uv changes files of the package", tuple(changed[:_LINES]))
+    return next(iter(_find_side_effects(state, package, outcome)), None) if strict else None
+
+
+def find_tolerated(state: State, package: Package, outcome: Outcome, *, strict: bool = True) -> tuple[Diagnosis, ...]:
+    """Return what an install did besides and the daemon does not mind, as findings; none where they are failures."""
+    if strict:
+        return (_resolved_anew(package, outcome),) if _is_remote_lock_replaced(state, package) else ()
+    return tuple(_find_side_effects(state, package, outcome))
+
+
+def _find_side_effects(state: State, package: Package, outcome: Outcome) -> Iterator[Diagnosis]:
+    if LOCK in _changed_files(state, package) and not _is_remote_lock_replaced(state, package):
+        yield _resolved_anew(package, outcome)
     if state.strays:
-        return _redirected("uv writes outside the plugin's folder", tuple(state.strays[:_LINES]))
+        yield _redirected("uv writes outside the plugin's folder", tuple(state.strays[:_LINES]))
     if not state.cached:
-        return _redirected("uv keeps its cache elsewhere than the daemon", package.settings.name_set(_REDIRECTING))
-    return None
+        yield _redirected("uv keeps its cache elsewhere than the daemon", package.settings.name_set(_REDIRECTING))
 
 
-def find_resolved_anew(state: State, package: Package, outcome: Outcome) -> tuple[Diagnosis, ...]:
-    """Return the finding that uv wrote another lock; where the old one names the bundled wheels, that is a failure."""
-    if package.lock is None or not package.lock.is_remote or _changed_files(state, package) != [LOCK]:
-        return ()
-    return (_resolved_anew(package, outcome),)
+def _is_remote_lock_replaced(state: State, package: Package) -> bool:
+    """Tell whether uv wrote another lock because the old one names files on a network: it has to resolve anew then."""
+    remote = package.lock is None or package.lock.is_remote
+    return remote and LOCK in _changed_files(state, package)
 
 
 def _resolved_anew(package: Package, outcome: Outcome) -> Diagnosis:
     why = diagnose_uv(f"{outcome.stdout}\n{outcome.stderr}", wheels=package.wheel_names)
     return Diagnosis(
         slug="lock-outdated",
-        message=f"uv does not accept {LOCK} as it is and writes another",
+        message=f"uv does not accept {LOCK} as it is and writes another: its hashes are lost in this branch",
         context=why.context if why and why.slug == "lock-outdated" else (),
-        note="What it resolves instead has no hashes: nothing would tell a tampered wheel.",
+        note="What it resolves instead has no hashes, so a tampered wheel would be installed.",
         hint=REBUILD,
     )
 

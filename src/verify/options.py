@@ -50,7 +50,9 @@ class VerifyOptions:
     `targets` the package's own are taken: those of its record, else those of `candidates` that its wheels are for.
     `version` is difyoff's own. `image` is the container image in place of the release's: the release that its tag names
     is the one, then. `pull` says when to ask a registry, `platform` is Docker's word (`linux/arm64`). `isolation` is
-    for tests: None takes the strongest that holds. `trust` says whom the package must come from.
+    for tests: None takes the strongest that holds. `trust` says whom the package must come from. `allow_stand_in` lets
+    another uv, or the newest known rules, stand in for a release's own. `strict` refuses also what the daemon installs
+    and difyoff would not have made.
     """
 
     cache: Path
@@ -63,6 +65,8 @@ class VerifyOptions:
     settings: Settings = field(default_factory=Settings)
     matrix: bool = False
     trust_plugin: bool = False
+    allow_stand_in: bool = False
+    strict: bool = False
     image: str | None = None
     pull: Literal["never", "missing", "always"] = "missing"
     platform: str | None = None

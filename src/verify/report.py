@@ -33,7 +33,7 @@ class Check:
     """One thing that was looked at: `name` is a short phrase, `seconds` how long it took.
 
     A failed check has a diagnosis; a skipped one has its reason as `message`, and is never a pass. Without a `required`
-    one nothing is verified.
+    one nothing is verified. `branches` are the ways to install on which a failed check of the audit counts.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Check:
     message: str = ""
     diagnosis: Diagnosis | None = None
     evidence: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -165,6 +166,14 @@ class VerificationReport:
         checks = [check for scenario in self.scenarios for check in scenario.checks if check.diagnosis]
         checks.sort(key=lambda check: _GRAVEST_FIRST.index(check.status))
         return checks[0].diagnosis if checks else None
+
+
+def check_stand_in(name: str, message: str, *, allowed: bool, diagnosis: Diagnosis | None = None) -> Check:
+    """Return the check that something stood in for the release's own: without `allowed`, nothing is verified then."""
+    if allowed:
+        return Check(name=name, required=True, status="passed", message=message)
+    message = f"{message}; `--allow-stand-in` accepts that"
+    return Check(name=name, required=True, status="skipped", message=message, diagnosis=diagnosis)
 
 
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:

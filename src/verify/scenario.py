@@ -65,7 +65,7 @@ def plan_scenarios(
             target=target,
             backend=backend,
             launch=release in starting,
-            uv=release.uv,
+            uv=release.uv or newest().uv,
         )
         for target in targets
         for release in sorted(found, key=lambda each: each.version)

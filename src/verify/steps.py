@@ -90,17 +90,27 @@ def run_steps(
     *,
     distrusted: str | None,
     target: Target | None = None,
+    strict: bool = False,
 ) -> StepsResult:
     """Run a scenario's steps and judge them.
 
     `distrusted` is the reason for not starting the plugin, None where it may be started. `target` is what the package
-    is judged by, where that is known better than by the scenario's.
+    is judged by, where that is known better than by the scenario's; `strict` is that of the options.
     """
     planned = plan(scenario.release, scenario.settings, package.digests, sandbox.layout)
     if planned.branch is None:
         failure = judge.explain_no_dependency_file(planned.release)
         return StepsResult(branch=None, checks=(Check(name="install", status="failed", diagnosis=failure),))
-    run = _Run(sandbox, package, scenario, planned, target or scenario.target, distrusted)
+    run = _Run(
+        sandbox,
+        package,
+        scenario,
+        planned,
+        target=target or scenario.target,
+        distrusted=distrusted,
+        # What difyoff made is held to its own form: there, a difference is damage.
+        strict=strict or package.record is not None,
+    )
     checks = tuple(run.checks())
     return StepsResult(
         branch=planned.branch,
@@ -120,8 +130,10 @@ class _Run:
         package: Package,
         scenario: Scenario,
         planned: Plan,
+        *,
         target: Target,
         distrusted: str | None,
+        strict: bool,
     ) -> None:
         self._sandbox = sandbox
         self._package = package
@@ -130,6 +142,7 @@ class _Run:
         self._target = target
         self._foreign = sandbox.machine.architecture != target.machine
         self._distrusted = distrusted
+        self._strict = strict
         self._steps = {step.kind: step for step in planned.steps}
         self.install = self._for_target(self._steps["install"])
         self.installed: tuple[str, ...] = ()
@@ -179,8 +192,10 @@ class _Run:
         )
         if state is not None:
             self.installed = tuple(f"{name}=={version}" for name, version in sorted(state.distributions.items()))
-            yield from judge.check_installed(state, self._package, self._plan, self._target, outcome)
-            self.findings += judge.find_resolved_anew(state, self._package, outcome)
+            yield from judge.check_installed(
+                state, self._package, self._plan, self._target, outcome, strict=self._strict
+            )
+            self.findings += judge.find_tolerated(state, self._package, outcome, strict=self._strict)
 
     def _clear(self) -> Diagnosis | None:
         """Remove a `.venv` that the package has, where the daemon does; return why it refuses the package, else None.

@@ -92,13 +92,15 @@ def test_a_bad_one_is_refused_with_what_uv_says(good: Path, cache: Path, tmp_pat
 
 
 def test_without_a_release_every_branch_is_run(good: Path, cache: Path, tmp_path: Path, index: Index) -> None:
-    run = difyoff("verify", good, "--json", cwd=tmp_path, env={"UV_DEFAULT_INDEX": index.url})
+    run = difyoff("verify", good, "--allow-stand-in", "--json", cwd=tmp_path, env={"UV_DEFAULT_INDEX": index.url})
     assert run.code == 0, run.stderr
+    assert "the start on daemon 0.5.2, 0.5.3, 0.5.4 (amd64): the same distributions start on 0.6.10" in run.stderr
     local = [each for each in run.result["report"]["scenarios"] if each["backend"] == "local"]
     assert [each["branch"] for each in local] == ["requirements", "sync", "sync-offline", "sync-frozen"]
     starts = [check["status"] for each in local for check in each["checks"] if check["name"] == "start"]
     assert starts == ["skipped", "skipped", "skipped", "passed"]
-    # The index here has no uv: the installed one stands in, and that is told.
+    # The index here has no uv: the installed one stands in, which is said and was allowed.
+    assert "stands in for uv" in run.stderr
     assert {finding["slug"] for each in local[:1] for finding in each["findings"]} == {"other-uv-version"}
 
 
@@ -235,7 +237,12 @@ def test_a_daemon_newer_than_this_difyoff_is_taken_for_the_newest_and_said_so(
     good: Path, lock_uv: Path, tmp_path: Path
 ) -> None:
     cache = _knowing(lock_uv, tmp_path / "cache")
-    run = difyoff("verify", good, "--daemon", "99.0.0", "--cache-dir", cache, "--json", cwd=tmp_path)
-
-    assert run.code == 0
+    asked = ("verify", good, "--daemon", "99.0.0", "--cache-dir", cache, "--json")
+    run = difyoff(*asked, cwd=tmp_path)
+    assert run.code == Exit.MACHINE
+    assert run.result["report"]["verdict"] == "not-verified"
+    assert "rules of daemon 0.6.10 stand in for those of 99.0.0" in run.stderr
+    run = difyoff(*asked, "--allow-stand-in", cwd=tmp_path)
+    assert run.code == 0, run.stderr
+    assert "rules of daemon 0.6.10 stand in for those of 99.0.0" in run.stderr
     assert [finding["slug"] for finding in run.result["report"]["findings"]] == ["newer-daemon"]

@@ -34,6 +34,8 @@ VALUES = {
     "platform": "linux/arm64",
     "matrix": "true",
     "public-key": "site.public.pem",
+    "allow-stand-in": "1",
+    "strict": "on",
     "trust-plugin": "yes",
     "cache-dir": "/var/tmp/cache",
 }

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from difyoff.difypkg.daemons import Branch, Release, newest
 from difyoff.difypkg.manifest import read_manifest
@@ -267,7 +267,9 @@ _WITHOUT_NO_INDEX: Final = _edit("pyproject.toml", r"^no-index = true\n", "")
 _WITHOUT_PROJECT: Final = _edit("pyproject.toml", r"\A(?s:.*?)^\[tool\.uv\]\n", "[tool.uv]\n")
 
 
-def build_good(folder: Path, index: Index, uv: Path, *, arch: Sequence[Architecture] = ("amd64",)) -> Path:
+def build_good(
+    folder: Path, index: Index, uv: Path, *, arch: Sequence[Architecture] = ("amd64",), **plugin: Any
+) -> Path:
     """Build a good offline package of the tiny plugin in `folder`, with the uv that writes our locks."""
     release = folder / "cache/uv" / LOCK_UV
     release.parent.mkdir(parents=True)
@@ -279,7 +281,7 @@ def build_good(folder: Path, index: Index, uv: Path, *, arch: Sequence[Architect
         output=folder,
     )
     with open_workshop(version="0.0.0", index=read_index_settings(clean), cache=folder / "cache") as workshop:
-        return build(local_place(write_plugin(folder / "tiny")), options, workshop).package.path
+        return build(local_place(write_plugin(folder / "tiny", **plugin)), options, workshop).package.path
 
 
 # --- The shelf -------------------------------------------------------------------------------------------------------

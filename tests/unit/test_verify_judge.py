@@ -144,7 +144,27 @@ def test_what_an_install_leaves_behind(locked: Package, changed: dict[str, Any],
 def test_a_lock_of_bundled_wheels_must_stay_as_it_is(locked: Package) -> None:
     state = _state(locked, files={**_state(locked).files, "uv.lock": "another"})
     assert _slugs(state, locked) == {"lock-outdated"}
-    assert judge.find_resolved_anew(state, locked, _outcome(code=0)) == ()
+    assert judge.find_tolerated(state, locked, _outcome(code=0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "slug"),
+    [
+        ({"files": {"uv.lock": "another"}}, "lock-outdated"),
+        ({"strays": ["/elsewhere"]}, "configuration-redirects"),
+        ({"cached": False}, "configuration-redirects"),
+    ],
+)
+def test_what_the_daemon_does_not_mind_is_a_finding_where_nobody_is_strict(
+    locked: Package, changed: dict[str, Any], slug: str
+) -> None:
+    state = _state(locked)
+    state = state._replace(**(changed | ({"files": {**state.files, **changed["files"]}} if "files" in changed else {})))
+    outcome = _outcome(code=0)
+    checks = list(judge.check_installed(state, locked, _plan(locked), TARGET, outcome, strict=False))
+    assert {check.status for check in checks} == {"passed"}
+    assert [finding.slug for finding in judge.find_tolerated(state, locked, outcome, strict=False)] == [slug]
+    assert judge.find_tolerated(state, locked, outcome) == ()
 
 
 def test_a_lock_of_remote_files_may_be_resolved_anew(tmp_path: Path) -> None:
@@ -152,7 +172,7 @@ def test_a_lock_of_remote_files_may_be_resolved_anew(tmp_path: Path) -> None:
     package = _package(tmp_path, {"pyproject.toml": PYPROJECT.format(python=">=3.12"), "uv.lock": remote})
     state = _state(package, files={**_state(package).files, "uv.lock": "another"})
     assert _slugs(state, package) == set()
-    assert [finding.slug for finding in judge.find_resolved_anew(state, package, _outcome(code=0))] == ["lock-outdated"]
+    assert [finding.slug for finding in judge.find_tolerated(state, package, _outcome(code=0))] == ["lock-outdated"]
 
 
 @pytest.mark.parametrize(("python", "gap"), [(">=3.12.2", True), (">=3.12", False), (">=3.13", False)])

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 @verify_option
 @site_options(
     *("daemon", "dify", "arch", "target", "max-size", "mirror", "ignore-lock", "index-url", "matrix"),
-    *("image", "pull", "platform", "trust-plugin", "cache-dir"),
+    *("image", "pull", "platform", "allow-stand-in", "strict", "trust-plugin", "cache-dir"),
     defaults={"arch": "amd64"},
 )
 @click.option(

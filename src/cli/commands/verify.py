@@ -24,7 +24,7 @@ from ..watchers import announce
 @click.argument("packages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PACKAGE...")
 @site_options(
     *("backend", "daemon", "dify", "arch", "target", "max-size", "mirror", "ignore-lock", "matrix"),
-    *("image", "pull", "platform", "public-key", "trust-plugin", "cache-dir"),
+    *("image", "pull", "platform", "public-key", "allow-stand-in", "strict", "trust-plugin", "cache-dir"),
     defaults={"arch": "the package's own"},
 )
 @click.option(

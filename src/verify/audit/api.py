@@ -70,14 +70,15 @@ def _checks(examined: Examined, wanted: frozenset[Branch | None]) -> Iterator[Ch
     if examined.skipped is not None:
         yield Check(name=examined.name, status="skipped", message=examined.skipped, seconds=examined.seconds)
         return
-    biting = [finding.diagnosis for finding in examined.findings if finding.bites & wanted]
-    for diagnosis in biting:
+    biting = [finding for finding in examined.findings if finding.bites & wanted]
+    for finding in biting:
         yield Check(
             name=examined.name,
             status="failed",
-            message=diagnosis.message,
-            diagnosis=diagnosis,
-            evidence=diagnosis.context,
+            message=finding.diagnosis.message,
+            diagnosis=finding.diagnosis,
+            evidence=finding.diagnosis.context,
+            branches=tuple(sorted(str(branch) for branch in finding.bites & wanted)),
             seconds=examined.seconds,
         )
     if not biting:
@@ -94,8 +95,9 @@ def audit(
     log = _Log(package.digests)
     log.check("archive", lambda: ())  # opened, and every file of it hashed
     log.check("content", lambda: ())
-    _check_upload(package, limit, releases or known_releases(), log)
-    _check_install(package, log)
+    counting = tuple(releases) or known_releases()
+    _check_upload(package, limit, counting, log)
+    _check_install(package, counting, log)
     _check_trust(package, trust, log)
     return Audit(package=package, examined=log.examined)
 
@@ -119,7 +121,7 @@ def _check_upload(package: Package, limit: int | None, releases: Sequence[Releas
         log.check("runner", lambda: _find_runner(manifest, package.digests))
 
 
-def _check_install(package: Package, log: "_Log") -> None:
+def _check_install(package: Package, counting: Sequence[Release], log: "_Log") -> None:
     """Check what an install needs."""
     dependencies, settings, requirements = package.dependencies, package.settings, package.requirements
     log.check("readable files", lambda: package.unreadable)
@@ -130,7 +132,7 @@ def _check_install(package: Package, log: "_Log") -> None:
         log.check("dependencies", lambda: "an original package carries none")
         return
     log.check("Python version", lambda: find_wrong_python(dependencies, package.version_files, package.targets))
-    log.check("configuration of uv", lambda: find_redirections(settings, requirements))
+    log.check("configuration of uv", lambda: find_redirections(settings, requirements, counting))
     log.check("package index", lambda: find_open_indexes(dependencies, settings, requirements))
     missing = tuple(find_missing_folders(settings, requirements, package.digests))
     log.check("folders of wheels", lambda: missing)

@@ -6,7 +6,7 @@ from typing import Final
 from packaging.utils import canonicalize_name
 
 from ...difypkg.diagnosis import Diagnosis
-from ...difypkg.names import LOCK, REQUIREMENTS
+from ...difypkg.names import LOCK, REQUIREMENTS, WHEELS
 from ...difypkg.record import RECORD
 from ...difypkg.signature import VERIFICATION
 from ...difypkg.target import Target
@@ -80,6 +80,7 @@ def find_changed_files(package: Package) -> Iterator[Finding]:
         and path not in (RECORD, VERIFICATION)
         and not (path in recorded and path.endswith(".whl"))
     ]
+    lines += _list_wrong_wheels(package)
     if lines:
         yield Finding(
             diagnosis=Diagnosis(
@@ -91,3 +92,21 @@ def find_changed_files(package: Package) -> Iterator[Finding]:
                 hint="Change the original plugin and build it again with `difyoff build`; if nobody did, find out who.",
             )
         )
+
+
+def _list_wrong_wheels(package: Package) -> Iterator[str]:
+    """Yield what the record says of the wheels and is not so, where its own list of files does not say it."""
+    if package.record is None:
+        return
+    listed = {file.path: file.sha256 for file in package.record.files}
+    by_name = {path.removeprefix(f"{WHEELS}/"): path for path in package.digests if path.startswith(f"{WHEELS}/")}
+    for wheel in package.record.wheels:
+        path = by_name.pop(wheel.filename, None)
+        if path is None:
+            if f"{WHEELS}/{wheel.filename}" not in listed:  # else it is missing, which is a finding of its own
+                yield f"{wheel.filename} is gone, which the record lists as a wheel"
+        elif (digest := package.digests[path]) == listed.get(path) and (  # else it is tampered with
+            (digest, package.sizes[path]) != (wheel.sha256, wheel.size)
+        ):
+            yield f"{path} is not the wheel that the record lists"
+    yield from (f"{path} is not among the wheels of the record" for path in by_name.values() if path in listed)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
+from ...difypkg.daemons import Release
 from ...difypkg.dependencies import DependencyFiles
 from ...difypkg.diagnosis import REBUILD, Diagnosis
 from ...difypkg.names import LOCK, PYPROJECT, REQUIREMENTS, UV_TOML
@@ -46,11 +47,18 @@ _UNKNOWN: Final = ("is none of those known to be harmless offline", EVERY)
 _PYTHON_REQUEST: Final = re.compile(r"(?:(?:cpython|cp|python)[@-]?)?(?P<version>\d+(?:\.\d+){0,2}|[<>=!~].*)?")
 
 
-def find_redirections(settings: UvSettings, requirements: RequirementsFile | None) -> Iterator[Finding]:
-    """Yield what would lead uv elsewhere or make it write elsewhere (`configuration-redirects`)."""
+def find_redirections(
+    settings: UvSettings, requirements: RequirementsFile | None, counting: Sequence[Release] = ()
+) -> Iterator[Finding]:
+    """Yield what would lead uv elsewhere or make it write elsewhere (`configuration-redirects`).
+
+    `counting` are the releases with which uv must put up.
+    """
     found: dict[Branches, list[str]] = {}
     for file, table in settings.tables.items():
         for key in table:
+            if key == "required-version" and not _refused(table[key], counting):
+                continue
             if key not in _HARMLESS and key != "dev-dependencies":
                 what, bites = _WHY.get(key, _UNKNOWN)
                 found.setdefault(bites, []).append(f"{file}: {key} {what}")
@@ -68,6 +76,13 @@ def find_redirections(settings: UvSettings, requirements: RequirementsFile | Non
     for bites, lines in found.items():
         if lines:
             yield _redirection(lines, bites)
+
+
+def _refused(required: object, counting: Sequence[Release]) -> list[Release]:
+    """Return the releases whose uv a `required-version` refuses; a bare version is that version."""
+    text = str(required)
+    specifier = text if text[:1] in "<>=!~" else f"=={text}"
+    return [each for each in counting if each.uv is None or not admits(specifier, each.uv)]
 
 
 def _redirection(lines: list[str], bites: Branches) -> Finding:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Final
 
-from ...difypkg.daemons import Layout, Step
+from ...difypkg.daemons import Layout, Step, newest
 from ...difypkg.diagnosis import Diagnosis, DifyoffError
 from ...difypkg.target import DAEMON_PYTHON
 from ...sandbox.isolation import LADDER, Isolation, choose_isolation, find_obstacle, prove
@@ -23,7 +23,7 @@ from ...uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
 from ..look import State, look, read_attempts
 from ..options import FetchStarted, VerifyOptions, Workplace
 from ..package import Package
-from ..report import Check, IsolationRecord, ScenarioReport
+from ..report import Check, IsolationRecord, ScenarioReport, check_stand_in
 from ..scenario import Scenario, plan_scenarios
 from ..steps import Machine, run_steps
 
@@ -122,7 +122,7 @@ class LocalBackend:
         self._options = options
         self._workplace = workplace
         self._ground = ground
-        self._uvs: dict[str, tuple[Uv, tuple[Diagnosis, ...]]] = {}
+        self._uvs: dict[str, tuple[Uv, Diagnosis | None]] = {}
         self._fetching: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def plan(self, package: Package) -> tuple[Scenario, ...]:
@@ -141,12 +141,18 @@ class LocalBackend:
         ground = self._ground
         if isinstance(ground, _Obstacle):
             return replace(scenario.report(ground.check), isolation=ground.record)
-        uv, findings = self._provide_uv(scenario)
+        uv, other = self._provide_uv(scenario)
+        allowed = self._options.allow_stand_in
+        findings = (other,) if other and allowed else ()
+        stand_ins = [check_stand_in("uv", other.message, allowed=allowed, diagnosis=other)] if other else []
+        if not scenario.release.known:
+            rules = f"the rules of daemon {newest()} stand in for those of {scenario.release}"
+            stand_ins.append(check_stand_in("rules", rules, allowed=allowed))
         report = replace(scenario.report(), uv=uv.version, python=ground.python.version, isolation=ground.record)
         work = Path(tempfile.mkdtemp(dir=self._workplace.scratch))
         try:
             sandbox = _make_sandbox(package, work, ground, uv, stop)
-            result = run_steps(sandbox, package, scenario, distrusted=ground.distrusted)
+            result = run_steps(sandbox, package, scenario, distrusted=ground.distrusted, strict=self._options.strict)
         except DifyoffError as error:
             check = Check(name="install", required=True, status="skipped", diagnosis=error.diagnosis)
             return replace(report, checks=(check,), findings=findings)
@@ -157,12 +163,16 @@ class LocalBackend:
             branch=result.branch,
             command=result.command,
             installed=result.installed,
-            checks=(Check(name="isolation", status="passed", message="no network, proved"), *result.checks),
+            checks=(
+                Check(name="isolation", status="passed", message="no network, proved"),
+                *stand_ins,
+                *result.checks,
+            ),
             findings=(*findings, *result.findings),
         )
 
-    def _provide_uv(self, scenario: Scenario) -> tuple[Uv, tuple[Diagnosis, ...]]:
-        """Return the scenario's own uv, or the installed one and the finding that it is another."""
+    def _provide_uv(self, scenario: Scenario) -> tuple[Uv, Diagnosis | None]:
+        """Return the scenario's own uv, or the installed one and the diagnosis that it is another."""
         wanted = scenario.uv or LOCK_UV
         with self._fetching[wanted]:
             if wanted not in self._uvs:
@@ -234,10 +244,10 @@ def _find_python(options: VerifyOptions, workplace: Workplace) -> Python:
     return install_python(DAEMON_PYTHON, uv=uv, settings=options.index, home=home, cache=options.cache / "uv-cache")
 
 
-def _find_uv(wanted: str, options: VerifyOptions, workplace: Workplace) -> tuple[Uv, tuple[Diagnosis, ...]]:
+def _find_uv(wanted: str, options: VerifyOptions, workplace: Workplace) -> tuple[Uv, Diagnosis | None]:
     try:
         on_fetch = _fetch_listener(workplace)
-        return provide_uv(wanted, cache=options.cache, settings=options.index, on_fetch=on_fetch), ()
+        return provide_uv(wanted, cache=options.cache, settings=options.index, on_fetch=on_fetch), None
     except DifyoffError as error:
         installed = installed_uv()
         if installed is None:
@@ -248,7 +258,7 @@ def _find_uv(wanted: str, options: VerifyOptions, workplace: Workplace) -> tuple
             context=error.diagnosis.context[-3:],
             hint=error.diagnosis.hint,
         )
-        return installed, (finding,)
+        return installed, finding
 
 
 def _fetch_listener(workplace: Workplace) -> Callable[[str], None]:
