@@ -17,10 +17,10 @@ from ..repack.options import Options
 from ..sources.settings import read_source_settings
 from ..sources.shelf import Shelf
 from ..sources.source import Access, Collection, Member
-from ..sources.table import locate
+from ..sources.table import find_collection
 from ..sources.versions import sort_key
 from ..transfer.client import Client
-from .console import say, show_finding, show_stage
+from .console import say, show_error, show_finding, show_stage
 
 offline_option = click.option(
     "--offline", is_flag=True, help="Take everything from the cache, and list what it does not have."
@@ -41,15 +41,22 @@ class Wish:
 
 
 class Told:
-    """Shows the findings of sources, and keeps them for the result that they belong to."""
+    """Keeps the findings of sources for the result that they belong to; shows them, and errors, where it is `loud`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, loud: bool = True) -> None:
+        self.loud = loud
         self._findings: list[Diagnosis] = []
 
     def __call__(self, finding: Diagnosis) -> None:
-        """Show a finding and keep it."""
+        """Keep a finding, and show it."""
         self._findings.append(finding)
-        show_finding(finding)
+        if self.loud:
+            show_finding(finding)
+
+    def error(self, diagnosis: Diagnosis) -> None:
+        """Show what stopped the work on a plugin."""
+        if self.loud:
+            show_error(diagnosis)
 
     def take(self) -> tuple[Diagnosis, ...]:
         """Return what was told since the last time."""
@@ -76,13 +83,13 @@ def open_access(
 
 
 def expand(text: str, access: Access) -> tuple[Wish, ...]:
-    """Return the plugins that a text names; a single one is located already. Raises `DifyoffError`."""
-    found = locate(text, access)
-    if isinstance(found, Collection):
-        for finding in found.findings:
-            access.listen(finding)
-        return tuple(Wish(member=member, collection=found) for member in found.members)
-    return (Wish(member=Member(source=found)),)
+    """Return the plugins that a text stands for, not located yet. Raises `DifyoffError`."""
+    collection = find_collection(text, access)
+    if collection is None:
+        return (Wish(member=Member(source=text)),)
+    for finding in collection.findings:
+        access.listen(finding)
+    return tuple(Wish(member=member, collection=collection) for member in collection.members)
 
 
 def write_copy(made: Sequence[tuple[Wish, BuildResult]], options: Options) -> Path | None:

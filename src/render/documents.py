@@ -106,6 +106,36 @@ class FetchResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetEditResult:
+    """What `add` or `remove` did to a set for one plugin; `config` is the set's file."""
+
+    input: str
+    status: Literal["added", "there already", "removed", "failed"]
+    exit_code: int
+    config: str | None = None
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutdatedResult:
+    """How far a plugin of the set is behind: `version` is the one that the set names, None for the latest.
+
+    `minimum_dify` is what the latest version asks for.
+    """
+
+    input: str
+    status: Literal["current", "outdated", "not told", "failed"]
+    exit_code: int
+    plugin_id: str | None = None
+    version: str | None = None
+    latest: str | None = None
+    latest_identifier: str | None = None
+    minimum_dify: str | None = None
+    findings: tuple[Diagnosis, ...] = ()
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfferDocument:
     """A plugin of the marketplace; `installs` as it counts them."""
 
@@ -210,6 +240,36 @@ class FetchDocument:
     results: tuple[FetchResult, ...]
     exit_code: int
     command: Literal["fetch"] = "fetch"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddDocument:
+    """The document of `add`."""
+
+    results: tuple[SetEditResult, ...]
+    exit_code: int
+    command: Literal["add"] = "add"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveDocument:
+    """The document of `remove`."""
+
+    results: tuple[SetEditResult, ...]
+    exit_code: int
+    command: Literal["remove"] = "remove"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutdatedDocument:
+    """The document of `outdated`."""
+
+    results: tuple[OutdatedResult, ...]
+    exit_code: int
+    command: Literal["outdated"] = "outdated"
     schema_version: int = SCHEMA_VERSION
 
 

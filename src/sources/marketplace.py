@@ -69,6 +69,17 @@ class Offer:
     status: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latest:
+    """What a marketplace has of a plugin now; `minimum_dify` is what its latest version asks for."""
+
+    version: str
+    identifier: str
+    status: str
+    alternative: str | None
+    minimum_dify: str | None
+
+
 def read_reference(text: str, marketplace: str) -> Reference | None:
     """Return what a text asks of the marketplace, None where it is something else.
 
@@ -136,6 +147,25 @@ def search(words: str, access: Access) -> tuple[tuple[Offer, ...], int]:
     plugins = [each for each in data.get("plugins") or () if isinstance(each, dict)]
     total = data.get("total")
     return tuple(map(_offer, plugins)), total if isinstance(total, int) else len(plugins)
+
+
+def latest_versions(plugin_ids: Sequence[str], access: Access) -> Mapping[str, Latest]:
+    """Return what is the latest of many plugins, in one request; a plugin that the marketplace lacks is left out."""
+    try:
+        data = _ask(access, "plugins/batch", name="the plugins of the set", body={"plugin_ids": list(plugin_ids)})
+    except MissingError as error:
+        raise unexpected(access.settings.marketplace, f"it does not know the request ({error})", b"") from error
+    return {
+        str(each.get("plugin_id")): Latest(
+            version=str(each.get("latest_version") or ""),
+            identifier=str(each.get("latest_package_identifier") or ""),
+            status=str(each.get("status") or "active"),
+            alternative=str(each.get("alternative_plugin_id") or "") or None,
+            minimum_dify=_minimum(each),
+        )
+        for each in data.get("plugins") or ()
+        if isinstance(each, dict)
+    }
 
 
 def _read_url(text: str, marketplace: str) -> Reference | None:
@@ -218,22 +248,41 @@ def _not_found(wanted: Reference, access: Access, said: str) -> DifyoffError:
     )
 
 
-def _tell_status(wanted: Reference, detail: Mapping[str, Any], access: Access) -> None:
-    status = str(detail.get("status") or "active")
+def status_finding(plugin_id: str, status: str, reason: str | None, alternative: str | None) -> Diagnosis | None:
+    """Return what a plugin's status on the marketplace means, None for one that is active."""
     if status == "active":
-        return
-    reason, other = detail.get("deprecated_reason"), detail.get("alternative_plugin_id")
-    diagnosis = Diagnosis(
+        return None
+    return Diagnosis(
         slug="plugin-deleted" if status == "deleted" else "plugin-deprecated",
-        message=f"{wanted.plugin_id} is {status} on the marketplace",
+        message=f"{plugin_id} is {status} on the marketplace",
         context=(f"reason: {reason}",) if reason else (),
-        hint=f"Use {other}, which the marketplace names in its place."
-        if other
+        hint=f"Use {alternative}, which the marketplace names in its place."
+        if alternative
         else "Ask its author, or look for another plugin with `difyoff search`.",
     )
-    if status == "deleted" and not wanted.exact:
-        raise DifyoffError(diagnosis)
-    access.listen(diagnosis)
+
+
+def newer_dify(plugin: str, minimum: str | None, site: str | None) -> Diagnosis | None:
+    """Return the finding for a plugin that asks for a newer Dify than the site has, None where it does not."""
+    if minimum is None or site is None or fits(minimum, site):
+        return None
+    return Diagnosis(
+        slug="newer-dify-needed",
+        message=f"{plugin} asks for Dify {minimum} or newer; the site has {site}",
+        note="Dify installs it all the same and may fail when it is used.",
+        hint="Choose an older version of the plugin, or upgrade Dify first.",
+    )
+
+
+def _tell_status(wanted: Reference, detail: Mapping[str, Any], access: Access) -> None:
+    status = str(detail.get("status") or "active")
+    finding = status_finding(
+        wanted.plugin_id, status, detail.get("deprecated_reason"), detail.get("alternative_plugin_id")
+    )
+    if finding is not None and status == "deleted" and not wanted.exact:
+        raise DifyoffError(finding)
+    if finding is not None:
+        access.listen(finding)
 
 
 def _choose(wanted: Reference, detail: Mapping[str, Any], access: Access) -> str:
@@ -244,9 +293,11 @@ def _choose(wanted: Reference, detail: Mapping[str, Any], access: Access) -> str
         site = access.settings.dify
         if not isinstance(identifier, str):
             raise unexpected(access.settings.marketplace, f"{wanted.plugin_id} has no latest version", b"")
-        if site is None or minimum is None or fits(minimum, site):
-            return identifier
-        return _latest_for(site, wanted, access) or _tell_newer(identifier, minimum, site, access)
+        if site is not None and (finding := newer_dify(identifier.partition("@")[0], minimum, site)) is not None:
+            if (older := _latest_for(site, wanted, access)) is not None:
+                return older
+            access.listen(finding)
+        return identifier
     if wanted.exact:
         return _exact(wanted, access)
     versions = _versions(wanted, access)
@@ -265,9 +316,9 @@ def _exact(wanted: Reference, access: Access) -> str:
     identifier = version.get("unique_identifier") if isinstance(version, dict) else None
     if not isinstance(identifier, str) or not isinstance(version, dict):
         raise unexpected(access.settings.marketplace, f"{wanted} has no identifier", str(data).encode())
-    minimum, site = _minimum(version), access.settings.dify
-    if minimum is not None and site is not None and not fits(minimum, site):
-        _tell_newer(identifier, minimum, site, access)
+    finding = newer_dify(identifier.partition("@")[0], _minimum(version), access.settings.dify)
+    if finding is not None:
+        access.listen(finding)
     return identifier
 
 
@@ -307,18 +358,6 @@ def _minimum(data: Mapping[str, Any]) -> str | None:
     parts = [data.get(f"minimum_dify_version_{part}") for part in ("major", "minor", "patch")]
     numbers = [part for part in parts if isinstance(part, int)]
     return ".".join(map(str, numbers)) if len(numbers) == len(parts) and any(numbers) else None
-
-
-def _tell_newer(identifier: str, minimum: str, site: str, access: Access) -> str:
-    access.listen(
-        Diagnosis(
-            slug="newer-dify-needed",
-            message=f"{identifier.partition('@')[0]} asks for Dify {minimum} or newer; the site has {site}",
-            note="Dify installs it all the same and may fail when it is used.",
-            hint="Choose an older version of the plugin, or upgrade Dify first.",
-        )
-    )
-    return identifier
 
 
 def _pinned(wanted: Reference, access: Access) -> Kept:

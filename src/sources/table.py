@@ -1,6 +1,7 @@
 """The kinds of sources, and the one way in: whatever a user names becomes a plugin on this machine, or several."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
@@ -8,8 +9,20 @@ from ..difypkg.place import PluginPlace
 from . import app, bundle, github, local, marketplace, web
 from .source import Access, Collection, Member, Source
 
-SOURCES: Final[tuple[Source, ...]] = (app, bundle, local, github, marketplace, web)
+COLLECTIONS: Final[tuple[Source, ...]] = (app, bundle)
+"""The kinds that stand for several plugins; both are files of this machine."""
+
+SOURCES: Final[tuple[Source, ...]] = (*COLLECTIONS, local, github, marketplace, web)
 """The first that claims a text has it: what exists on this machine wins over every name."""
+
+
+def find_collection(text: str, access: Access) -> Collection | None:
+    """Return the plugins that an app or a bundle names, None for what stands for one plugin."""
+    for source in COLLECTIONS:
+        if source.claims(text, access):
+            found = source.locate(text, access)
+            return found if isinstance(found, Collection) else None
+    return None
 
 
 def locate(text: str, access: Access, sources: Sequence[Source] = SOURCES) -> PluginPlace | Collection:
@@ -45,3 +58,12 @@ def locate_member(member: Member, access: Access, sources: Sequence[Source] = SO
             )
         )
     return place
+
+
+def plugin_key(text: str, access: Access) -> str:
+    """Return a name for what a text stands for that stays when its version moves: `author/name`, a repository."""
+    if (named := marketplace.read_reference(text, access.settings.marketplace)) is not None:
+        return named.plugin_id
+    if (found := github.read_reference(text, access.settings.github_server)) is not None:
+        return str(replace(found, ref=None, asset=None)) if not found.split else text
+    return text

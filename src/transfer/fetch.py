@@ -138,6 +138,11 @@ def _ask(item: tuple[int, Download], client: Client) -> Generator[tuple[int, int
 
 def _bring(download: Download, store: WheelStore, client: Client) -> Generator[int | Fetched, None, None]:
     """Yield the bytes received (less than 0: thrown away again), then the file; closing the generator ends the work."""
+    with store.turn(download.key):  # another build of this run may be bringing the same file
+        yield from _bring_alone(download, store, client)
+
+
+def _bring_alone(download: Download, store: WheelStore, client: Client) -> Generator[int | Fetched, None, None]:
     if download.sha256 and (size := store.intact(download.sha256)) is not None:
         yield Fetched(download=download, sha256=download.sha256, size=size, from_store=True)
         return

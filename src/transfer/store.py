@@ -109,6 +109,16 @@ class WheelStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._turns: dict[str, threading.Lock] = {}
+        self._turns_lock = threading.Lock()
+
+    @contextmanager
+    def turn(self, key: str) -> Iterator[None]:
+        """Let one thread of this process at a time work on what is called `key`."""
+        with self._turns_lock:
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:
+            yield
 
     def path(self, sha256: str) -> Path:
         """Return where the file with this hash lies, or would."""

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from difyoff.render.documents import (
+    AddDocument,
     BuildDocument,
     DiagnoseDocument,
     DiffDocument,
@@ -15,6 +16,8 @@ from difyoff.render.documents import (
     FetchDocument,
     InspectDocument,
     KeygenDocument,
+    OutdatedDocument,
+    RemoveDocument,
     SearchDocument,
     SignDocument,
     SignoffDocument,
@@ -23,7 +26,10 @@ from difyoff.render.documents import (
 
 DOCUMENTS: dict[str, Any] = {
     "build": BuildDocument,
+    "add": AddDocument,
     "fetch": FetchDocument,
+    "outdated": OutdatedDocument,
+    "remove": RemoveDocument,
     "search": SearchDocument,
     "diagnose": DiagnoseDocument,
     "explain": ExplainDocument,

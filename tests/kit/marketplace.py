@@ -131,6 +131,11 @@ class Marketplace:
         plugins.sort(key=lambda each: -each["install_count"])
         send(handler, {"code": 0, "data": {"plugins": plugins, "total": len(plugins)}, "msg": "ok"})
 
+    def batch(self, handler: Handler, _: bytes) -> None:
+        asked = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))["plugin_ids"]
+        plugins = [self._plugin(each) for each in asked if each in self.plugins]
+        send(handler, {"code": 0, "data": {"plugins": plugins}, "msg": "ok"})
+
     def _detail(self, handler: Handler, plugin_id: str) -> None:
         send(handler, {"code": 0, "data": {"plugin": self._plugin(plugin_id)}, "msg": "ok"})
 

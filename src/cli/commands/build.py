@@ -1,8 +1,8 @@
 """`difyoff build`: make offline packages of plugins."""
 
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,14 +25,24 @@ from ...repack.options import Options
 from ...repack.package import OfflinePackage
 from ...repack.publication import PublicationStage, pack, publish
 from ...repack.workshop import BuildImage, Workshop, open_workshop
+from ...sets.shard import Shard
 from ...sources.source import Access
-from ...sources.table import locate_member
+from ...sources.table import locate_member, plugin_key
 from ...uvrun.environment import read_index_settings
-from ..console import human_size, put, say, show_error, show_stage
+from ..console import human_size, put, say, show_stage
 from ..options import common, sbom_option, site_options
 from ..places import Told, Wish, expand, offline_option, open_access, write_copy
 from ..progress import BuildView
 from ..reports import check_reports, emit
+from ..sets import (
+    Job,
+    ShardText,
+    build_side_by_side,
+    config_option,
+    current_set,
+    plugins_or_set,
+    show_summary,
+)
 from ..site import Site
 from ..verification import NotPublishedError, VerifyCommand, verify_option
 from ..watchers import announce
@@ -43,7 +53,8 @@ if TYPE_CHECKING:
 
 
 @click.command("build", cls=VerifyCommand)
-@click.argument("plugins", nargs=-1, required=True, metavar="PLUGIN...")
+@config_option
+@click.argument("plugins", nargs=-1, metavar="[PLUGIN...]", is_eager=True, callback=plugins_or_set)
 @click.option(
     "-o",
     "--output-dir",
@@ -71,6 +82,8 @@ if TYPE_CHECKING:
     metavar="KEY",
     help="Sign the package with this private key of `keygen`: a file, or env:NAME for one in a variable.",
 )
+@click.option("-j", "--jobs", type=click.IntRange(1, 64), help="Build so many at once.  [default: a set, up to 4]")
+@click.option("--shard", type=ShardText(), metavar="I/N", help="Build the I-th of N parts, for one of N machines.")
 @offline_option
 @click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
 @click.option("--force", is_flag=True, help="Replace an existing file that differs.")
@@ -78,6 +91,7 @@ if TYPE_CHECKING:
 @sbom_option
 @common
 def command(
+    config_file: Path | None,
     plugins: tuple[str, ...],
     output_dir: Path,
     verify_backend: str | None,
@@ -85,6 +99,8 @@ def command(
     build_in: Literal["docker"] | None,
     build_image: str | None,
     signing_key: str | None,
+    jobs: int | None,
+    shard: Shard | None,
     offline: bool,
     suffix: str,
     force: bool,
@@ -98,7 +114,7 @@ def command(
 
     PLUGIN is a .difypkg (- on standard input), a plugin's folder, author/name[:version] of the marketplace,
     github:owner/repo[@tag][/asset], github:owner/repo@ref//folder, a URL, or an exported app, all of whose plugins are
-    built.
+    built. Without a PLUGIN the set of difyoff.toml is built, several at once.
 
     The package carries every wheel that the plugin needs and installs without a network on every daemon release.
     """
@@ -118,10 +134,8 @@ def command(
         with_env=with_env,
     )
     signer = _signer(signing_key) if signing_key else None
-    told = Told()
-    results: list[BuildResult] = []
     with (
-        open_access(site.cache, dify=site.dify, offline=offline, listen=told) as access,
+        open_access(site.cache, dify=site.dify, offline=offline, listen=Told()) as access,
         open_workshop(
             version=__version__,
             index=replace(read_index_settings(os.environ, index_url=site.index_url), offline=offline),
@@ -131,24 +145,37 @@ def command(
             report=lambda done: None if quiet else show_stage(done.name, done.text),
         ) as workshop,
     ):
-
-        def build_wish(wish: Wish) -> BuildResult:
-            gate = None
-            if verify_backend:
-                gate = _gate(site, workshop, verify_backend, signer=signer, quiet=quiet)
-            between = tuple(stage for stage in (signer, gate) if stage is not None)
-            result = _build_one(wish, access, options, workshop, gate, between, told, quiet=quiet)
-            if result.package is not None and not as_json:
-                put(result.package.path)
-            return result
-
-        for plugin in plugins:
-            results += _build_named(plugin, access, options, told, build_wish, as_json=as_json)
+        bench = _Bench(
+            access=access, options=options, workshop=workshop, site=site, backend=verify_backend, signer=signer
+        )
+        at_once = current_set() is not None or jobs is not None
+        results = _build_all(
+            plugins,
+            bench,
+            shard=shard,
+            jobs=(jobs or 0) if at_once else None,
+            on_path=(lambda path: None) if as_json else put,
+            quiet=quiet,
+        )
+    if at_once and not quiet:
+        show_summary(results)
     code = worst(Exit(result.exit_code) for result in results)
     document = BuildDocument(results=tuple(results), exit_code=code)
     emit(document, as_json=as_json, reports=reports)
     announce(document)
     return code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """What the plugins of one run are built with."""
+
+    access: Access
+    options: Options
+    workshop: Workshop
+    site: Site
+    backend: str | None
+    signer: "Signer | None"
 
 
 def _build_image(options: Options, reference: str | None, site: Site) -> BuildImage:
@@ -177,54 +204,87 @@ def _gate(site: Site, workshop: Workshop, backend: str, *, signer: "Signer | Non
     return VerifyingGate(make_verify_options(site, workshop.index, backend=backend, trust=trust), quiet=quiet)
 
 
-def _build_named(
-    plugin: str,
-    access: Access,
-    options: Options,
-    told: Told,
-    build_wish: Callable[[Wish], BuildResult],
+def _build_all(
+    plugins: Sequence[str],
+    bench: _Bench,
     *,
-    as_json: bool,
+    shard: Shard | None,
+    jobs: int | None,
+    on_path: Callable[[str], None],
+    quiet: bool,
 ) -> list[BuildResult]:
-    """Build every plugin that a text names; an app gets a copy that names the packages."""
+    """Build every plugin that the texts stand for: one after the other, or with `jobs` at once (0: as many as fit)."""
+    told = Told()
+    groups: list[list[Wish] | BuildResult] = []
+    for plugin in plugins:
+        try:
+            wishes = expand(plugin, replace(bench.access, listen=told))
+        except DifyoffError as error:
+            groups.append(_failed(plugin, error, told))
+        else:
+            groups.append([wish for wish in wishes if shard is None or shard.has(_shard_key(wish, bench))])
+    every = [wish for group in groups if isinstance(group, list) for wish in group]
+    left: Iterator[BuildResult]
+    if jobs is None:
+        left = (_build_one(wish, bench, Told(), quiet=quiet) for wish in every)
+    else:
+        left = iter(
+            build_side_by_side(
+                [wish.name for wish in every],
+                lambda place, job: _build_one(every[place], bench, Told(loud=False), quiet=True, job=job),
+                jobs=jobs or None,
+                quiet=quiet,
+            )
+        )
+    results: list[BuildResult] = []
+    for group in groups:
+        results += [group] if isinstance(group, BuildResult) else _with_copy(group, left, bench, told, on_path)
+    if results and (more := told.take()):
+        results[0] = replace(results[0], findings=(*more, *results[0].findings))
+    return results
+
+
+def _shard_key(wish: Wish, bench: _Bench) -> str:
+    return wish.member.plugin_id or plugin_key(wish.name, bench.access)
+
+
+def _with_copy(
+    wishes: Sequence[Wish], left: Iterator[BuildResult], bench: _Bench, told: Told, on_path: Callable[[str], None]
+) -> list[BuildResult]:
+    """Return the results of what one text stands for; an app gets a copy that names the packages."""
+    results = []
+    for _ in wishes:
+        results.append(next(left))
+        if (package := results[-1].package) is not None:
+            on_path(package.path)
     try:
-        made = [(wish, build_wish(wish)) for wish in expand(plugin, access)]
+        app = write_copy(list(zip(wishes, results, strict=True)), bench.options)
     except DifyoffError as error:
-        return [_failed(plugin, error, told)]
-    try:
-        app = write_copy(made, options)
-    except DifyoffError as error:
-        return [*(result for _, result in made), _failed(plugin, error, told)]
+        assert wishes[0].collection is not None
+        return [*results, _failed(wishes[0].collection.name, error, told)]
     if app is None:
-        return [result for _, result in made]
-    if not as_json:
-        put(app)
-    return [replace(result, app=str(app)) for _, result in made]
+        return results
+    on_path(str(app))
+    return [replace(result, app=str(app)) for result in results]
 
 
 def _failed(name: str, error: DifyoffError, told: Told) -> BuildResult:
-    show_error(error.diagnosis)
+    told.error(error.diagnosis)
     return BuildResult(
         input=name, status="failed", exit_code=error.exit_code, findings=told.take(), diagnosis=error.diagnosis
     )
 
 
-def _build_one(
-    wish: Wish,
-    access: Access,
-    options: Options,
-    workshop: Workshop,
-    gate: "VerifyingGate | None",
-    between: tuple[PublicationStage, ...],
-    told: Told,
-    *,
-    quiet: bool,
-) -> BuildResult:
+def _build_one(wish: Wish, bench: _Bench, told: Told, *, quiet: bool, job: Job | None = None) -> BuildResult:
+    gate = None
+    if bench.backend:
+        gate = _gate(bench.site, bench.workshop, bench.backend, signer=bench.signer, quiet=quiet)
+    between: tuple[PublicationStage, ...] = tuple(stage for stage in (bench.signer, gate) if stage is not None)
+    options = bench.options
     try:
-        place = locate_member(wish.member, access)
-        with BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
-            stages = (pack, *between, publish)
-            built = build(place, options, workshop, listen=view, stages=stages)
+        place = locate_member(wish.member, replace(bench.access, listen=told))
+        with job or BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
+            built = build(place, options, bench.workshop, listen=view, stages=(pack, *between, publish))
             if gate is not None and gate.report is None:
                 gate.check(built.package.path)
             for finding in built.contents.findings:
@@ -232,12 +292,14 @@ def _build_one(
     except DifyoffError as error:
         return _failed(wish.name, error, told)
     except NotPublishedError as error:
-        say(f"not published: {error}")
+        if told.loud:
+            say(f"not published: {error}")
         return BuildResult(
             input=wish.name,
             status="refused" if error.report.verdict == "failed" else "not verified",
             exit_code=error.report.exit_code,
             identity=error.report.identity,
+            findings=told.take(),
             verification=error.report,
             aside=str(error.aside) if error.aside else None,
             diagnosis=error.report.first_failure(),
