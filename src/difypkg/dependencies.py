@@ -56,9 +56,14 @@ class DependencyFiles:
     @property
     def requirement_lines(self) -> tuple[str, ...]:
         """The lines of requirements.txt without comments, continuations joined, blanks left out."""
-        text = (self.requirements or "").replace("\r\n", "\n").replace("\\\n", " ")
-        lines = (_COMMENT.sub("", line).strip() for line in text.split("\n"))
-        return tuple(line for line in lines if line)
+        return requirement_lines(self.requirements or "")
+
+
+def requirement_lines(text: str) -> tuple[str, ...]:
+    """Return the lines of a requirements file without comments, continuations joined, blanks left out."""
+    joined = text.replace("\r\n", "\n").replace("\\\n", " ")
+    lines = (_COMMENT.sub("", line).strip() for line in joined.split("\n"))
+    return tuple(line for line in lines if line)
 
 
 def decode(content: bytes, path: str) -> str:
@@ -187,17 +192,17 @@ def offline_marks(files: DependencyFiles, paths: Collection[str]) -> tuple[str, 
     return tuple(marks)
 
 
-def offline_maker(files: DependencyFiles) -> str:
-    """Name the tool whose marks an offline package bears, by the form that each is known to write."""
+def offline_maker(files: DependencyFiles) -> str | None:
+    """Name the tool whose marks an offline package bears, by the form that each is known to write; None for others."""
     lines = files.requirement_lines
     uv = files.tool_uv
     if any(re.match(r"--no-index\s+--find-links", line) for line in lines) or uv.get("prerelease") == "allow":
         return "dify-plugin-repackaging or a fork of it"
-    if uv.get("environments"):
+    if uv.get("environments") and uv.get("no-index"):
         return "dify-plugin-offline-packager"
-    if any("./deps/" in line for line in lines):
+    if lines and all("./deps/" in line for line in lines):
         return "dify-plugin-offline"
-    return "another tool"
+    return None
 
 
 def disagreements(files: DependencyFiles, versions: dict[str, Collection[str]]) -> tuple[str, ...]:

@@ -10,12 +10,15 @@ from .source import Plugin
 def refuse(plugin: Plugin, options: Options) -> None:
     """Refuse what cannot be made offline, and what another tool made so."""
     marks = offline_marks(plugin.dependencies, plugin.files)
-    if marks:
+    maker = offline_maker(plugin.dependencies)
+    has_wheels = any(path.endswith(".whl") for path in plugin.files)
+    # Wheels that no known tool put there are the author's own; options without wheels are left from somewhere.
+    if maker and marks and (has_wheels or plugin.dependencies.tool_uv.get("no-index")):
         original = f"{plugin.manifest.author}/{plugin.manifest.name}:{plugin.manifest.version}"
         raise DifyoffError(
             Diagnosis(
                 slug="already-offline",
-                message=f"{plugin.place.name} was made offline already, by {offline_maker(plugin.dependencies)}",
+                message=f"{plugin.place.name} was made offline already, by {maker}",
                 context=marks,
                 note="What its author wrote cannot be told any more from what that tool changed.",
                 hint=f"Build from the original, {original}, as the marketplace or its author gives it.",

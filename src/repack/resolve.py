@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,8 @@ from ..difypkg.pyproject import pep440_version, resolvable_pyproject
 from ..difypkg.target import Target
 from ..sandbox.process import Outcome
 from ..uvrun.environment import IndexSettings
-from .pins import load_lock, select, source_of
+from .inputs import not_in_plugin, own_file, unexpanded, write_inputs
+from .pins import load_lock, merge, select, source_of
 from .resolution import ArchiveSource, Origin, Pin, PinSource, Resolution, WheelSource
 from .source import Plugin
 from .uvfaults import check, fault, last_lines
@@ -26,7 +27,6 @@ from .workshop import Workshop
 
 _REFERENCE: Final = re.compile(r'^name = "([^"]+)"\n(?:version = .*\n)?source = \{ url = "([^"]+)"', re.MULTILINE)
 _PROJECT_INDEX_KEYS: Final = ("index", "index-url", "extra-index-url", "find-links", "index-strategy")
-_INDEX_OPTIONS: Final = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index", "--trusted-host")
 _EXPORT: Final = (
     "export",
     "--frozen",
@@ -55,18 +55,10 @@ class _Job:
         return self.workshop.python(self.targets[0], requires)
 
     def compile(self, file: str, *options: str, index: IndexSettings | None = None, output: str) -> Outcome:
-        """Resolve a requirements file for every platform and the targets' Python, into a lock of PEP 751."""
+        """Resolve a requirements file for the targets' Python, into a lock of PEP 751."""
         return self.workshop.resolving(
-            *(
-                "pip",
-                "compile",
-                "--universal",
-                "--python-version",
-                self.targets[0].python_version,
-                "--format",
-                "pylock.toml",
-            ),
-            *("--quiet", "--python", str(self.python), *options, file, "--output-file", output),
+            *("pip", "compile", "--format", "pylock.toml", "--quiet", "--python", str(self.python)),
+            *("--python-version", self.targets[0].python_version, *options, file, "--output-file", output),
             cwd=self.work,
             index=index,
         )
@@ -80,53 +72,25 @@ def resolve(plugin: Plugin, targets: Sequence[Target], workshop: Workshop) -> Re
     `resolution-failed`, and what uv's words mean (`difypkg/uvtext.toml`).
     """
     job = _Job(plugin=plugin, targets=targets, workshop=workshop, work=workshop.folder("resolve"))
-    _write_inputs(plugin, job.work)
-    findings: tuple[Diagnosis, ...] = ()
+    inputs = write_inputs(plugin, job.work, index_configured=workshop.index.configured)
+    findings = inputs.findings
     if plugin.dependencies.project is None:
         origin: Origin = REQUIREMENTS
-        lock = _compile_requirements(job)
-        findings = (_resolved_now(f"there is no lock: {REQUIREMENTS} was resolved now"),)
+        pins = _compile_requirements(job, sealed=inputs.sealed)
+        findings += (_resolved_now(f"there is no lock: {REQUIREMENTS} was resolved now"),)
     else:
         fresh = plugin.dependencies.lock is not None and _is_fresh(plugin.dependencies.lock, job)
         origin = LOCK
         if not fresh:
             origin, finding = _renew_lock(job)
-            findings = (finding,)
-        lock = _export(job)
-    pins = select(lock, targets, job.work)
+            findings += (finding,)
+        pins = select(_export(job), targets, job.work)
+    pins = tuple(_with_own_file(pin, job) for pin in pins)
+    if origin == LOCK:
+        _refuse_other_files(pins, job)
     if origin == LOCK and workshop.index.configured:
         pins = _find_on_index(pins, job)
     return Resolution(pins=pins, origin=origin, findings=findings)
-
-
-def _write_inputs(plugin: Plugin, work: Path) -> None:
-    """Write what uv reads: the dependency files, or the whole plugin where they refer to its folders."""
-    dependencies = plugin.dependencies
-    whole = (
-        "build-system" in (dependencies.pyproject or {})
-        or any({"path", "workspace"} & source.keys() for source in _sources(dependencies.tool_uv))
-        or any(
-            line.startswith(("-r", "-c", "-e", "--", ".")) or "file:" in line for line in dependencies.requirement_lines
-        )
-        or "file:" in (dependencies.pyproject_text or "")
-    )
-    for path, file in plugin.files.items():
-        if whole or path == UV_TOML:
-            target = work / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as stream:
-                stream.writelines(file.chunks())
-    # As text: uv reads other encodings in requirements.txt only.
-    texts = {PYPROJECT: dependencies.pyproject_text, LOCK: dependencies.lock, REQUIREMENTS: dependencies.requirements}
-    for name, text in texts.items():
-        if text is not None:
-            (work / name).write_text(text, encoding="utf-8", newline="")
-
-
-def _sources(tool_uv: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    sources = tool_uv.get("sources")
-    for source in sources.values() if isinstance(sources, dict) else ():
-        yield from (each for each in (source if isinstance(source, list) else [source]) if isinstance(each, dict))
 
 
 def _is_fresh(lock: str, job: _Job) -> bool:
@@ -138,8 +102,10 @@ def _is_fresh(lock: str, job: _Job) -> bool:
         return False
     # uv 0.9.26 wants the metadata behind each direct reference in its cache before it calls such a lock fresh.
     lines = "".join(f"{name} @ {url}\n" for name, url in references)
-    (job.work / "references.txt").write_text(lines, encoding="utf-8")
-    return job.compile("references.txt", "--no-deps", output="pylock.references.toml").ok and _lock_is_kept(job)
+    (job.work / "references.txt").write_text(unexpanded(lines), encoding="utf-8")
+    return job.compile(
+        "references.txt", "--universal", "--no-deps", output="pylock.references.toml"
+    ).ok and _lock_is_kept(job)
 
 
 def _lock_is_kept(job: _Job) -> bool:
@@ -149,7 +115,7 @@ def _lock_is_kept(job: _Job) -> bool:
 def _renew_lock(job: _Job) -> tuple[Origin, Diagnosis]:
     text = job.plugin.dependencies.pyproject_text or ""
     text = resolvable_pyproject(text, job.targets, pep440_version(job.plugin.manifest.version))
-    (job.work / PYPROJECT).write_text(text, encoding="utf-8", newline="")
+    (job.work / PYPROJECT).write_text(unexpanded(text), encoding="utf-8", newline="")
     stale = (job.work / LOCK).exists()
     outcome = _lock(job)
     if not outcome.ok and stale:
@@ -190,13 +156,19 @@ def _with_project_index(job: _Job) -> IndexSettings:
     return replace(settings, config={**own, **settings.config}) if own else settings
 
 
-def _compile_requirements(job: _Job) -> Pylock:
-    if job.workshop.index.configured:
-        lines = (line for line in job.plugin.dependencies.requirement_lines if not line.startswith(_INDEX_OPTIONS))
-        (job.work / REQUIREMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    outcome = job.compile(REQUIREMENTS, index=_with_project_index(job), output="pylock.toml")
-    check(outcome, f"{REQUIREMENTS} cannot be resolved")
-    return load_lock(job.work / "pylock.toml")
+def _compile_requirements(job: _Job, *, sealed: bool) -> tuple[Pin, ...]:
+    """Resolve the requirements for every platform, or where no index may be asked for each target alone.
+
+    Wheels that a plugin brings are seldom there for Windows, too.
+    """
+    index = _with_project_index(job)
+    options = [("--python-platform", target.uv_platform) for target in job.targets] if sealed else [("--universal",)]
+    pins: list[Pin] = []
+    for number, each in enumerate(options):
+        name = f"pylock.{number}.toml"
+        check(job.compile(REQUIREMENTS, *each, index=index, output=name), f"{REQUIREMENTS} cannot be resolved")
+        pins += select(load_lock(job.work / name), job.targets[number:][:1] if sealed else job.targets, job.work)
+    return merge(pins)
 
 
 def _export(job: _Job) -> Pylock:
@@ -205,16 +177,66 @@ def _export(job: _Job) -> Pylock:
     return load_lock(job.work / "pylock.toml")
 
 
+def _with_own_file(pin: Pin, job: _Job) -> Pin:
+    """Return a pin on a file of the plugin with that file's size and hash, which a lock may leave out.
+
+    Raises `DifyoffError`: `path-outside-plugin`, `no-wheel-for-target`.
+    """
+    source = pin.source
+    if not isinstance(source, WheelSource | ArchiveSource) or (path := own_file(source.url, job.work)) is None:
+        return pin
+    if path not in job.plugin.files:
+        raise not_in_plugin(path, LOCK)
+    file = job.plugin.files[path]
+    hashes = source.hashes or {"sha256": file.sha256}
+    source = replace(source, url=str(job.work / path), size=file.size, hashes=hashes)
+    if not isinstance(source, WheelSource):
+        return replace(pin, source=source)
+    try:
+        name, version, _, tags = parse_wheel_filename(source.filename)
+    except InvalidWheelFilename as error:
+        raise _own_wheel_unfit(source.filename, "its name is not a wheel's") from error
+    for target in pin.targets:
+        if tags.isdisjoint(target.tags):
+            raise _own_wheel_unfit(source.filename, f"it is not made for {target.architecture} and {target.python}")
+    if name != pin.name:
+        raise _own_wheel_unfit(source.filename, f"it is not {pin.name}")
+    return replace(pin, source=source, version=pin.version or str(version))
+
+
+def _refuse_other_files(pins: Sequence[Pin], job: _Job) -> None:
+    """Refuse files of this machine that the plugin's own lock names."""
+    for pin in pins:
+        if isinstance(pin.source, WheelSource | ArchiveSource):
+            url = pin.source.url
+            if not url.startswith(("http://", "https://")) and own_file(url, job.work) is None:
+                raise not_in_plugin(url, LOCK)
+
+
+def _own_wheel_unfit(filename: str, why: str) -> DifyoffError:
+    return DifyoffError(
+        Diagnosis(
+            slug="no-wheel-for-target",
+            message=f"the plugin brings {filename} and asks for it, and {why}",
+            hint="Ask the plugin's author for a wheel for Linux and Python 3.12, or name a release on an index.",
+        )
+    )
+
+
+def _is_own(pin: Pin, job: _Job) -> bool:
+    return isinstance(pin.source, WheelSource | ArchiveSource) and own_file(pin.source.url, job.work) is not None
+
+
 def _find_on_index(pins: Sequence[Pin], job: _Job) -> tuple[Pin, ...]:
     """Return the pins with the same files from the user's index: same names, versions, file names and hashes."""
     several = {name for name, count in Counter(pin.name for pin in pins).items() if count > 1}
     lines = []
     for pin in pins:
-        if not pin.direct:
+        if not (pin.direct or _is_own(pin, job)):
             machines = sorted(f"platform_machine == '{target.machine}'" for target in pin.targets)
             lines.append(f"{pin.name}=={pin.version}" + (f" ; {' or '.join(machines)}" if pin.name in several else ""))
     (job.work / "pins.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    outcome = job.compile("pins.txt", "--no-deps", output="pylock.index.toml")
+    outcome = job.compile("pins.txt", "--universal", "--no-deps", output="pylock.index.toml")
     if not outcome.ok:
         error = fault(outcome, "the lock's pins cannot be looked up on the configured index")
         if error.exit_code is Exit.NETWORK:
@@ -224,7 +246,7 @@ def _find_on_index(pins: Sequence[Pin], job: _Job) -> tuple[Pin, ...]:
     for package in load_lock(job.work / "pylock.index.toml").packages:
         for each in (*(package.wheels or ()), *((package.sdist,) if package.sdist is not None else ())):
             offered[_file_key(each.filename)] = source_of(each, job.work)
-    return tuple(pin if pin.direct else _from_index(pin, offered) for pin in pins)
+    return tuple(pin if pin.direct or _is_own(pin, job) else _from_index(pin, offered) for pin in pins)
 
 
 def _file_key(filename: str) -> object:

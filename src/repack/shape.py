@@ -77,10 +77,27 @@ def shape(plugin: Plugin, wheelhouse: Wheelhouse, targets: Sequence[Target], wor
             content, made = _unignore(name, files[name].read())
             files[name] = file_of(content)
             edits += made
+    edits += _remove_wheels(plugin, files, wheels)
     for wheel in wheels:
         chunks = partial(file_chunks, store.path(wheel.sha256))
         files[f"{WHEELS}/{wheel.filename}"] = PluginFile(size=wheel.size, sha256=wheel.sha256, chunks=chunks)
     return Shape(files=dict(sorted(files.items())), edits=tuple(edits))
+
+
+def _remove_wheels(plugin: Plugin, files: dict[str, PluginFile], wheels: Sequence[Wheel]) -> Iterator[Edit]:
+    """Remove the plugin's own wheels: those that are installed lie in `wheels/`, where uv must not find others."""
+    bundled = {wheel.sha256 for wheel in wheels}
+    for path in sorted(plugin.files):
+        folder, _, name = path.rpartition("/")
+        if not name.endswith(".whl"):
+            continue
+        if plugin.files[path].sha256 in bundled:
+            del files[path]
+            if folder != WHEELS:
+                yield Edit(file=path, what=f"moved to {WHEELS}/", why="uv installs from there")
+        elif folder == WHEELS:
+            del files[path]
+            yield Edit(file=path, what="removed", why="no target installs it, and uv would take it into account")
 
 
 def _drop_unused(plugin: Plugin, files: dict[str, PluginFile]) -> Iterator[Edit]:

@@ -39,6 +39,14 @@ class Wheel:
         return tuple(sorted(target.architecture for target in self.targets))
 
 
+def parse_requirement(line: str) -> Requirement | None:
+    """Parse a requirement of PEP 508; None for anything else, of which uv will say what it is."""
+    try:
+        return Requirement(line)
+    except InvalidRequirement:
+        return None
+
+
 def direct_requirements(wheel: Path) -> Iterator[str]:
     """Yield the normalised names that a wheel's metadata requires by URL (PEP 508)."""
     with wheel.open("rb") as file:
@@ -46,11 +54,8 @@ def direct_requirements(wheel: Path) -> Iterator[str]:
         entry = next(entry for entry in reader.entries if entry.path.endswith(".dist-info/METADATA"))
         metadata, _ = parse_email(reader.read(entry))
     for line in metadata.get("requires_dist", ()):
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if requirement.url is not None:
+        requirement = parse_requirement(line)
+        if requirement is not None and requirement.url is not None:
             yield canonicalize_name(requirement.name)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.redaction import redact
@@ -22,6 +22,13 @@ _QUIET: Final = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": 
 _INDEX_VARIABLES: Final = frozenset(
     {"UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"}
 )
+_INDEX_ORDER: Final = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
+_DEFAULT_INDEX: Final = frozenset({"UV_DEFAULT_INDEX", "UV_INDEX_URL"})
+_PROXIES: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
+_MIRRORS: Final = {
+    "UV_PYTHON_INSTALL_MIRROR": "python-install-mirror",
+    "UV_PYTHON_DOWNLOADS_JSON_URL": "python-downloads-json-url",
+}
 _CONNECTION_VARIABLES: Final = frozenset(
     {
         *("UV_INDEX_STRATEGY", "UV_KEYRING_PROVIDER", "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES"),
@@ -110,13 +117,18 @@ def resolving(settings: IndexSettings, *, home: Path, cache: Path) -> tuple[dict
     replaces every configuration uv would discover: user's, system's and the settings in a project's `[tool.uv]` (not
     its dependencies, sources and overrides). So the user's real `HOME`, which netrc, keyring and git need, is harmless.
     Certificates come from the system's store.
+
+    uv puts the value of a variable in place of `${NAME}` in what it reads: a plugin's requirements, and the metadata
+    of what they refer to. So nothing secret stays in a variable of such a name: what is one goes into the file, and
+    proxies into the variables in lower case, which uv does not expand.
     """
     home.mkdir(parents=True, exist_ok=True)
     file = home / "resolving.toml"
     file.touch(mode=0o600)
-    file.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in settings.config.items()), encoding="utf-8")
+    config = _whole_config(settings)
+    file.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in config.items()), encoding="utf-8")
     environment = {
-        **settings.environment,
+        **_without_secrets(settings.environment),
         **_QUIET,
         "UV_CACHE_DIR": str(cache),
         "UV_NATIVE_TLS": "1",  # called UV_SYSTEM_CERTS by later releases
@@ -124,6 +136,54 @@ def resolving(settings: IndexSettings, *, home: Path, cache: Path) -> tuple[dict
         **({"UV_OFFLINE": "1"} if settings.offline else {}),
     }
     return environment, ("--config-file", str(file))
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name not in _INDEX_VARIABLES | _PROXIES | _MIRRORS.keys() and not _INDEX_CREDENTIAL.fullmatch(name)
+    }
+    for name in sorted(_PROXIES & environment.keys()):
+        kept[name.lower()] = kept.get(name.lower()) or environment[name]
+    return kept
+
+
+def _whole_config(settings: IndexSettings) -> dict[str, Any]:
+    """Return the configuration with what the environment says of indexes, in uv's order, and their passwords."""
+    environment, config = settings.environment, dict(settings.config)
+    indexes: list[dict[str, Any]] = []
+    for variable in _INDEX_ORDER:
+        default = {"default": True} if variable in _DEFAULT_INDEX else {}
+        for name, url in _entries(variable, environment.get(variable, "")):
+            indexes.append({**({"name": name} if name else {}), "url": url, **default})
+    indexes += config.get("index", ())
+    if indexes:
+        config["index"] = [index | {"url": _with_password(index, environment)} for index in indexes]
+    links = [url for _, url in _entries("UV_FIND_LINKS", environment.get("UV_FIND_LINKS", ""))]
+    if links:
+        config["find-links"] = [*links, *config.get("find-links", ())]
+    for variable, key in _MIRRORS.items():
+        if variable in environment:
+            config[key] = environment[variable]
+    return config
+
+
+def _with_password(index: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """Return the URL of an index with the user and password that the environment has for its name."""
+    url = str(index["url"])
+    user, password = _named_login(index.get("name", ""), environment)
+    if not (user or password):
+        return url
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{quote(user)}:{quote(password)}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+def _named_login(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    if not name:
+        return "", ""
+    variable = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+    return environment.get(f"{variable}_USERNAME", ""), environment.get(f"{variable}_PASSWORD", "")
 
 
 def read_index_settings(environ: Mapping[str, str], *, index_url: str | None = None) -> IndexSettings:
@@ -177,9 +237,7 @@ def credentials(settings: IndexSettings) -> tuple[Credential, ...]:
             host, port = parts.hostname, parts.port
         except ValueError:  # not a URL: uv will say so
             continue
-        variable = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
-        user = settings.environment.get(f"{variable}_USERNAME", "") if name else ""
-        password = settings.environment.get(f"{variable}_PASSWORD", "") if name else ""
+        user, password = _named_login(name, settings.environment)
         if not (user or password):
             user, password = unquote(parts.username or ""), unquote(parts.password or "")
         if host and (user or password):

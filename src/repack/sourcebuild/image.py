@@ -16,9 +16,10 @@ from ...sandbox.process import Outcome
 from ...transfer.fetch import Download, fetch
 from ..pins import load_lock, select
 from ..resolution import Pin, WheelSource
+from ..wheels import parse_requirement
 from ..workshop import BuildImage, Workshop
 from .built import Built
-from .inputs import CONSTRAINTS, ENVIRONMENT, BuildInputs, requirement
+from .inputs import CONSTRAINTS, ENVIRONMENT, BuildInputs
 
 _INSIDE: Final = PurePosixPath("/build")
 _LIMIT: Final = 3600  # seconds; emulation is slow
@@ -107,7 +108,7 @@ def _carry_requirements(
     if not inputs.requires:
         return (), None
     # Before 70.1 setuptools asks for `wheel` only when it is run.
-    names = {each.name.lower() for line in inputs.requires if (each := requirement(line)) is not None}
+    names = {each.name.lower() for line in inputs.requires if (each := parse_requirement(line)) is not None}
     implied = ["wheel"] if "setuptools" in names else []
     folder = workshop.folder("requirements")  # apart: a lock may hold the index's credentials
     (folder / "requires.txt").write_text("\n".join([*inputs.requires, *implied]) + "\n", encoding="utf-8")

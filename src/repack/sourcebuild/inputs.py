@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ...difypkg.names import PYPROJECT
+from ..wheels import parse_requirement
 
 SOURCE_DATE_EPOCH: Final = 315532800
 """1980-01-01, the first moment that a zip file can tell."""
@@ -61,21 +61,13 @@ def declared_requirements(tree: Path) -> tuple[str, ...]:
 
 def constraints_for(requires: Iterable[str]) -> str:
     """Return our pins, without those that a declared build requirement excludes."""
-    declared = [each for line in requires if (each := requirement(line)) is not None]
+    declared = [each for line in requires if (each := parse_requirement(line)) is not None]
     kept = []
     for line in (files(__package__) / "build-constraints.txt").read_text(encoding="utf-8").splitlines():
-        pin = None if line.startswith("#") else requirement(line)
+        pin = None if line.startswith("#") else parse_requirement(line)
         if pin is not None:
             version = str(pin.specifier).removeprefix("==")
             same = (each for each in declared if canonicalize_name(each.name) == pin.name)
             if all(each.specifier.contains(version) for each in same):
                 kept.append(line)
     return "\n".join(kept) + "\n"
-
-
-def requirement(line: str) -> Requirement | None:
-    """Parse a requirement of PEP 508; None for anything else, of which uv will say what it is."""
-    try:
-        return Requirement(line)
-    except InvalidRequirement:
-        return None
