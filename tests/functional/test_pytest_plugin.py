@@ -11,6 +11,7 @@ import pytest
 from difyoff.cli.site import SETTINGS
 from kit.broken import SHELF, build_good
 from kit.index import Index
+from kit.plugins import write_plugin
 
 pytest_plugins = ["pytester"]
 
@@ -201,6 +202,68 @@ def test_modules_of_the_tests_own_keep_their_names(pytester: pytest.Pytester, go
 def test_it_runs_under_xdist(pytester: pytest.Pytester, good: Path) -> None:
     pytester.makepyfile(test_one=_ONE_TEST.format(package=str(good)), test_two=_ONE_TEST.format(package=str(good)))
     _run(pytester, "-n", "2", "--difyoff-daemon", _DAEMON).assert_outcomes(passed=2)
+
+
+def test_packages_are_tests_themselves(pytester: pytest.Pytester, good: Path) -> None:
+    folder = pytester.mkdir("packages")
+    shutil.copy(good, folder / "good.difypkg")
+    shutil.copy(_broken(good, pytester.path, "missing-wheel"), folder / "bad.difypkg")
+    (pytester.path / "missing-wheel.difypkg").unlink()
+    assert "collected 0 items" in _run(pytester, "packages").stdout.str()
+    result = _run(pytester, "packages", "--difyoff-packages", "--difyoff-daemon", _DAEMON, "-v", "-rf")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines_random([f"packages/good.difypkg::{_DAEMON} PASSED*", "error[[]missing-wheel]: *"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    _run(pytester, "packages", "--difyoff-packages", "--difyoff-daemon", _DAEMON, "-k", "good").assert_outcomes(
+        passed=1
+    )
+
+
+def test_a_plugin_is_built_for_a_test(pytester: pytest.Pytester) -> None:
+    write_plugin(pytester.path / "plugin")
+    pytester.makepyfile(
+        """
+        def test_build(difyoff_build, difyoff_verify):
+            package = difyoff_build("plugin")
+            assert package.name.endswith("-offline.difypkg")
+            assert difyoff_verify(package).verdict == "passed"
+
+        def test_absent(difyoff_build):
+            difyoff_build("absent.difypkg")
+        """
+    )
+    result = _run(pytester, "--difyoff-daemon", _DAEMON)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["absent.difypkg cannot be built", "error[[]*", "  fix: *"])
+
+
+def test_an_upgrade_fails_only_for_what_gets_worse(pytester: pytest.Pytester, good: Path) -> None:
+    bad = _broken(good, pytester.path, "missing-wheel")
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.parametrize(("old", "new"), [("good", "good"), ("bad", "good"), ("bad", "bad"), ("good", "bad")])
+        def test_upgrade(old, new, difyoff_upgrade):
+            paths = dict(good={str(good)!r}, bad={str(bad)!r})
+            difyoff_upgrade(paths[old], paths[new])
+        """
+    )
+    result = _run(pytester, "--difyoff-daemon", _DAEMON, "-v")
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(
+        ["missing-wheel.difypkg is worse than *", "  verdict: verified -> refused", "error[[]missing-wheel]: *"]
+    )
+
+
+def test_without_an_engine_a_test_of_the_image_is_skipped_and_fails_in_ci(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    pytester.makepyfile("def test_image(difyoff_daemon_image): assert difyoff_daemon_image")
+    _run(pytester).assert_outcomes(skipped=1)
+    monkeypatch.setenv("CI", "true")
+    _run(pytester).assert_outcomes(errors=1)
 
 
 # --- The example -----------------------------------------------------------------------------------------------------
