@@ -28,7 +28,7 @@ def _clean(value: Any) -> Any:
     if isinstance(value, str):
         return known_secrets().remove(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: _clean(getattr(value, each.name)) for each in fields(value)})
+        return replace(value, **{each.name: _clean(getattr(value, each.name)) for each in fields(value) if each.init})
     if isinstance(value, tuple | list):
         return type(value)(map(_clean, value))
     if isinstance(value, dict):
