@@ -231,6 +231,24 @@ def test_the_reason_of_a_failed_import_is_found_whatever_its_length(length: int)
     assert "cannot import name" in report.cause.message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "./tool-linux-amd64: /lib/libc.so.6: version `GLIBC_2.34' not found (required by ./tool-linux-amd64)",
+        "node: /lib64/libm.so.6: version `GLIBC_2.27' not found (required by node)",
+        "0.0.1b22, 0.0.1b40)\nERROR: No matching distribution found for demo>=0.5.0",
+    ],
+)
+def test_what_a_text_does_not_decide_is_not_told(text: str) -> None:
+    assert told(text) == []
+
+
+@pytest.mark.parametrize("path", ["x.so", "/a/.venv/bin/python", "/a/site-packages/b/libc.so.1"])
+def test_a_library_of_the_plugin_that_needs_a_newer_system(path: str) -> None:
+    text = f"/lib/libc.so.6: version `GLIBC_2.41' not found (required by {path})"
+    assert told(text) == [("glibc-too-old", "package", "sure")]
+
+
 # --- B8: a running process and an install are told apart
 
 KILLED = {

@@ -13,7 +13,6 @@ from ..uvtext import uv_rules
 from .plugins import Mention, SeenPlugin, find_mentions, nearest
 from .records import Record
 
-UNKNOWN_COMPONENT: Final = "unknown"
 _FILES: Final = ("normal", "site", "package", "start", "undecided")
 _NEAR: Final = 1500  # characters: one failure, as told by the innermost and by what is wrapped around it
 _MATCHES: Final = 64

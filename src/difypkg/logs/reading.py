@@ -266,7 +266,10 @@ def _told(failures: Iterable[Failure]) -> tuple[Failure, ...]:
 def _explains(cause: Failure, other: Failure) -> bool:
     if cause.role != "cause" or _weight(cause) <= _weight(other) or not _same_plugin(cause, other):
         return False
-    return other.role == "consequence" or other.confidence == "possible"
+    if cause.confidence == "possible":
+        return False
+    same = not cause.component or not other.component or cause.component == other.component
+    return other.role == "consequence" or (other.confidence == "possible" and same)
 
 
 def _same_plugin(one: Failure, other: Failure) -> bool:
