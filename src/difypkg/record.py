@@ -3,10 +3,12 @@
 Nothing in it depends on the daemon chosen, the finished package or the clock: the same input gives the same bytes.
 """
 
+import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from .diagnosis import Diagnosis, DifyoffError
 from .edits import Edit
@@ -15,6 +17,9 @@ from .target import ARCHITECTURES, Target
 
 RECORD: Final = "difyoff.json"
 SCHEMA_VERSION: Final = 1
+
+_OWN: Final = "sha256"
+"""The key of the record's own hash; older records have none, and are held to their form alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,18 +114,35 @@ class Record:
 
 
 def dump_record(record: Record) -> bytes:
-    """Return the record's canonical JSON."""
+    """Return the record's canonical JSON; its own SHA-256, of all but that, stands in it too."""
+    data = _plain(record)
+    return _canonical(data | {_OWN: _digest(data)})
+
+
+def _plain(record: Record) -> dict[str, Any]:
     data = asdict(record)
     if record.source.origin is None:
         del data["source"]["origin"]
     for wheel in data["wheels"]:
         if not wheel["waived"]:
             del wheel["waived"]
-    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return data
+
+
+def _canonical(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical({key: value for key, value in data.items() if key != _OWN})).hexdigest()
 
 
 def load_record(content: bytes) -> Record:
-    """Read a record. Raises `record-unreadable` for what is no record or one of a newer difyoff."""
+    """Read a record.
+
+    Raises `record-unreadable` for what is not a record or one of a newer difyoff, and `package-altered` for one that is
+    not as difyoff wrote it.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -133,7 +155,7 @@ def load_record(content: bytes) -> Record:
                     hint="Use the difyoff release that made the package, or a newer one.",
                 )
             )
-        return TypeAdapter(Record).validate_python(data, strict=False)
+        record = TypeAdapter(Record).validate_python(data, strict=False)
     except (ValueError, ValidationError, RecursionError) as error:
         raise DifyoffError(
             Diagnosis(
@@ -142,3 +164,12 @@ def load_record(content: bytes) -> Record:
                 context=tuple(str(error).splitlines()[:4]),
             )
         ) from error
+    if content != _canonical(data) or data.get(_OWN, _digest(_plain(record))) != _digest(data):
+        raise DifyoffError(
+            Diagnosis(
+                slug="package-altered",
+                message=f"{RECORD} is not as difyoff wrote it: its own SHA-256 or its form is another",
+                hint="Build the package again from the original plugin; if nobody changed it, find out who did.",
+            )
+        )
+    return record

@@ -1,6 +1,7 @@
 """The audit over good packages, over every one of the shelf, and over what is no offline package at all."""
 
 import io
+import json
 import re
 import tracemalloc
 import zipfile
@@ -15,7 +16,7 @@ from difyoff.difypkg.target import TARGETS, Target
 from difyoff.verify.audit.api import Audit
 from difyoff.verify.audit.api import audit as audit_package
 from difyoff.verify.package import open_package
-from kit.broken import EVERY, SHELF, Broken, Files, build_good, read, write
+from kit.broken import EVERY, SHELF, Broken, Files, build_good, read, sealed, write
 from kit.elf import back_and_forth, shared_object
 from kit.index import Index
 from kit.locks import write_lock
@@ -211,6 +212,16 @@ def test_a_wheel_that_is_none_is_told(content: bytes, compression: int, good: Pa
 def test_what_signing_adds_is_no_change(good: Path, tmp_path: Path) -> None:
     files = read(good) | {".verification.dify.json": b'{"authorized_category":"community"}'}
     assert _slugs(audit(write(files, tmp_path / "signed.difypkg"))) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("sha256", "0" * 64), ("size", 1), ("filename", "other-1-py3-none-any.whl")]
+)
+def test_the_record_s_wheels_are_its_files(key: str, value: object, good: Path, tmp_path: Path) -> None:
+    record = json.loads(read(good)["difyoff.json"])
+    record["wheels"][0][key] = value
+    seen = audit(write(read(good) | {"difyoff.json": sealed(record)}, tmp_path / "belied.difypkg"))
+    assert _slugs(seen) == ["package-altered"]
 
 
 def test_a_lock_without_hashes_is_no_proof(good: Path, tmp_path: Path) -> None:

@@ -111,10 +111,22 @@ def _in_line(files: Files) -> Files:
         if path != "difyoff.json"
     ]
     wheels = {path.removeprefix("wheels/"): data for path, data in files.items()}
-    for wheel in record["wheels"]:
-        if data := wheels.get(wheel["filename"]):
-            wheel |= {"sha256": _sha256(data), "size": len(data)}
-    return files | {"difyoff.json": json.dumps(record).encode()}
+    record["wheels"] = [
+        wheel | {"sha256": _sha256(data), "size": len(data)}
+        for wheel in record["wheels"]
+        if (data := wheels.get(wheel["filename"])) is not None
+    ]
+    return files | {"difyoff.json": sealed(record)}
+
+
+def sealed(record: Mapping[str, Any]) -> bytes:
+    """Return a record with its own hash, as difyoff writes it."""
+    bare = {key: value for key, value in record.items() if key != "sha256"}
+    return _canonical(bare | {"sha256": _sha256(_canonical(bare))})
+
+
+def _canonical(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def _sha256(data: bytes) -> str:

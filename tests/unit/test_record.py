@@ -103,3 +103,30 @@ def test_any_text_survives(text: str, size: int, extra: list[str]) -> None:
     )
 
     assert load_record(dump_record(record)) == record
+
+
+def test_every_changed_bit_of_a_record_is_found() -> None:
+    content = dump_record(RECORD)
+    for bit in range(len(content) * 8):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(DifyoffError):
+            load_record(bytes(flipped))
+
+
+def test_a_record_without_its_own_hash_is_held_to_its_form() -> None:
+    """As difyoff wrote records at first."""
+    plain = {key: value for key, value in json.loads(dump_record(RECORD)).items() if key != "sha256"}
+    content = (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+    assert load_record(content) == RECORD
+    for other in (content.replace(b"\n", b"\n "), content.replace(b'"uv":', b'"uv2":'), content[:-1]):
+        with pytest.raises(DifyoffError):
+            load_record(other)
+
+
+def test_what_was_changed_by_hand_is_told_as_such() -> None:
+    with pytest.raises(DifyoffError) as caught:
+        load_record(changed(resolution="another"))
+
+    assert caught.value.diagnosis.slug == "package-altered"
