@@ -44,6 +44,9 @@ class VerifyingGate:
 
     def _verify(self, package: Path, path: Path) -> VerificationReport:
         view = VerifyView(quiet=self._quiet)
-        report = replace(verify(package, self._options, listen=view), package=str(path))
+        try:
+            report = replace(verify(package, self._options, listen=view), package=str(path))
+        finally:
+            view.close()
         view.end(report)
         return report

@@ -1,6 +1,7 @@
 """Verification as the command line has it: what is asked for, how it is shown, and its part of the JSON."""
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -11,14 +12,16 @@ import click
 
 from ..difypkg.diagnosis import Diagnosis
 from ..verify.backends import BACKENDS, DEFAULT
-from .console import say, show_error, show_finding, show_stage
+from .console import is_terminal, say, show_error, show_finding, show_stage
 from .site import SETTINGS
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from ..verify.options import Event
     from ..verify.report import ScenarioReport, VerificationReport
 
-_LABELS: Final = {"passed": "verified", "failed": "refused", "error": "error", "not-verified": "unverified"}
+LABELS: Final = {"passed": "verified", "failed": "refused", "error": "error", "not-verified": "unverified"}
 _BRANCHES: Final = {
     "requirements": "requirements.txt",
     "sync": "uv.lock",
@@ -61,25 +64,69 @@ class NotPublishedError(Exception):
 
 
 class VerifyView:
-    """Shows a verification as it goes; what it tells comes from several threads, a line at a time."""
+    """Shows a verification as it goes; what it tells comes from several threads, a line at a time.
+
+    On a terminal, there is a line for each scenario at work, with the seconds that it has taken.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
+        self._lock = threading.Lock()
+        self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, event: "Event") -> None:
         """Show an event."""
-        from ..verify.options import FetchStarted
+        from ..verify.options import FetchStarted, ScenarioStarted
         from ..verify.report import ScenarioReport
 
         if self._quiet:
             return
-        if isinstance(event, FetchStarted):
-            show_stage("fetching", f"{event.what}, once")
-        elif isinstance(event, ScenarioReport):
-            show_stage(_LABELS[event.verdict], scenario_line(event))
+        with self._lock:
+            if isinstance(event, ScenarioStarted):
+                self._show_at_work(event.scenario.title)
+            elif isinstance(event, FetchStarted):
+                self._show("fetching", f"{event.what}, once")
+            elif isinstance(event, ScenarioReport):
+                self._end_task(event.title)
+                self._show(LABELS[event.verdict], scenario_line(event))
+
+    def _show_at_work(self, title: str) -> None:
+        if not is_terminal():
+            return
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = (
+                TextColumn("  at work   "),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                SpinnerColumn(),
+            )
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._tasks[title] = self._bar.add_task(title, total=None)
+        self._bar.start()
+
+    def _end_task(self, title: str) -> None:
+        if self._bar is not None and title in self._tasks:
+            self._bar.remove_task(self._tasks.pop(title))
+
+    def _show(self, label: str, text: str) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        show_stage(label, text)
+        if self._bar is not None and self._tasks:
+            self._bar.start()
+
+    def close(self) -> None:
+        """Remove what stands on the terminal for the time being."""
+        if self._bar is not None:
+            self._bar.stop()
 
     def end(self, report: "VerificationReport") -> None:
         """Show what the report says besides: each diagnosis once, findings, and what was not checked."""
+        self.close()
         for diagnosis in _merged(report):
             show_error(diagnosis)
         shown = {check.diagnosis for scenario in report.scenarios for check in scenario.checks}
@@ -105,14 +152,9 @@ def _merged(report: "VerificationReport") -> Iterator[Diagnosis]:
 
 def scenario_line(report: "ScenarioReport") -> str:
     """Return a scenario and what came of it, on one line."""
-    words: list[str] = [report.backend]
-    if report.daemon:
-        words.append(f"daemon {report.daemon}")
-    if report.architecture != "amd64" and report.daemon:
-        words.append(report.architecture)
+    words = [report.title]
     if report.branch:
         words.append(_BRANCHES[report.branch])
-    words += [f"{setting} set" for setting in report.settings]
     if report.isolation:
         words.append("no network (proved)" if report.isolation.proved else "network not proved to be cut off")
     said = {check.name: check.message for check in report.checks if check.status == "passed"}

@@ -129,6 +129,7 @@ def _python(isolation: Isolation, *arguments: str, readable: tuple[Path, ...] = 
             argv=isolation.wrap((interpreter, "-I", "-S", *arguments), readable=(*prefixes, *readable)),
             environment={"PATH": os.defpath},
             cwd=Path("/"),
+            shown=("try", "the", "isolation", isolation.name),
             timeout=60,
         )
     )

@@ -33,7 +33,7 @@ class Command:
     """What to run: `environment` is all that the child sees, nothing is inherited.
 
     A bare program name is looked up on that environment's `PATH`. `timeout` is the seconds in all, `silence` the
-    seconds without any output; None means no limit.
+    seconds without any output; None means no limit. `shown` is what the log has in place of `argv`.
     """
 
     argv: tuple[str, ...]
@@ -42,6 +42,11 @@ class Command:
     timeout: float | None = None
     silence: float | None = None
     umask: int | None = None
+    shown: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        words = (word if "\n" not in word else "…" for word in self.shown or self.argv)
+        return redact(" ".join(" ".join(words).split()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +81,7 @@ def run(command: Command, *, cancel: threading.Event | None = None) -> Outcome:
     outcome = Outcome(
         code=process.returncode, stdout=seen.stdout, stderr=seen.stderr, seconds=seen.seconds, stopped=seen.stopped
     )
-    words = redact(" ".join(" ".join(command.argv).split()))
-    _log.debug("%s  (%s after %.2f s)", words, outcome.stopped or f"exit {outcome.code}", outcome.seconds)
+    _log.debug("%s  (%s after %.2f s)", command, outcome.stopped or f"exit {outcome.code}", outcome.seconds)
     return outcome
 
 
@@ -89,6 +93,7 @@ def start(command: Command, *, cancel: threading.Event | None = None) -> Iterato
     `DifyoffError` (`command-not-started`) when there is no such program or it cannot be run.
     """
     with _spawn(command, stdin=subprocess.PIPE) as process:
+        _log.debug("%s  (started)", command)
         yield Running(_output(process, cancel), process.poll)
 
 

@@ -1,8 +1,9 @@
 """The verification of one package: read it, let one backend after another judge it, report."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +12,9 @@ from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..sandbox.cache import open_scratch
 from .backends import AUDIT, Backend, open_backend
 from .inventory import take_inventory
-from .options import Event, Listener, PackageRead, VerifyOptions, Workplace
+from .options import Listener, PackageRead, VerifyOptions, Workplace
 from .package import Package, open_package
-from .report import Check, ScenarioReport, VerificationReport, worst_verdict
+from .report import Check, ScenarioReport, VerificationReport, describe_host, worst_verdict
 from .runner import run_scenarios
 from .scenario import Scenario
 from .settle import can_be_refuted, settle
@@ -30,13 +31,14 @@ def verify(path: Path, options: VerifyOptions, *, listen: Listener = lambda _: N
     Raises `DifyoffError` for a file that is not a package at all, and for what keeps everything from running, such as a
     missing CPython.
     """
+    began = datetime.now(UTC).isoformat(timespec="seconds")
     with ExitStack() as stack:
         try:
             package = stack.enter_context(open_package(path, targets=options.targets, candidates=options.candidates))
         except DifyoffError as error:
             if error.diagnosis.slug in _UNUSABLE:
                 raise
-            return _refuse(path, options, error.diagnosis, listen)
+            return replace(_refuse(path, options, error.diagnosis, listen), began=began, host=describe_host())
         scratch = stack.enter_context(open_scratch(options.cache, "verify"))
         reports = _judge(package, options, scratch, listen)
         release = options.releases[0] if options.releases else newest()
@@ -51,20 +53,21 @@ def verify(path: Path, options: VerifyOptions, *, listen: Listener = lambda _: N
         not_checked=_not_checked(reports, package, options),
         difyoff=options.version,
         inventory=inventory,
+        began=began,
+        host=describe_host(),
     )
 
 
 def _judge(package: Package, options: VerifyOptions, scratch: Path, listen: Listener) -> tuple[ScenarioReport, ...]:
     """Let the audit and then the backend that was asked for judge the package."""
     auditor = open_backend(AUDIT, options, Workplace(scratch=scratch, listen=listen))
-    held: list[Event] = []
-    (audited,) = run_scenarios(auditor, package, auditor.plan(package), held.append)
+    (audited,) = run_scenarios(auditor, package, auditor.plan(package), _without_reports(listen))
     if options.backend == AUDIT or not package.can_be_extracted:
-        _pass_on(held, listen)
+        listen(audited)
         return (audited,)
     waits = can_be_refuted(audited) and not options.strict
     if not waits:
-        _pass_on(held, listen)
+        listen(audited)
     workplace = Workplace(scratch=scratch, listen=listen, vetted=audited.verdict == "passed")
     backend = open_backend(options.backend, options, workplace)
     scenarios = backend.plan(package)
@@ -78,9 +81,8 @@ def _judge(package: Package, options: VerifyOptions, scratch: Path, listen: List
     return (audited, *runs)
 
 
-def _pass_on(events: Iterable[Event], listen: Listener) -> None:
-    for event in events:
-        listen(event)
+def _without_reports(listen: Listener) -> Listener:
+    return lambda event: None if isinstance(event, ScenarioReport) else listen(event)
 
 
 def _start_what_differs(

@@ -1,6 +1,7 @@
 """What a verification found, as values; the JSON report is made of these and nothing else."""
 
 import json
+import platform
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, TypeAlias
@@ -84,6 +85,15 @@ class ScenarioReport:
     def __post_init__(self) -> None:
         object.__setattr__(self, "verdict", _verdict(self.checks))
 
+    @property
+    def title(self) -> str:
+        """What it is about, on one line; the audit is about every release and target."""
+        if self.backend == "audit" or self.daemon is None:
+            return self.backend
+        architecture = () if self.architecture == "amd64" else (self.architecture,)
+        variables = (f"{name} set" for name in self.settings)
+        return ", ".join((self.backend, f"daemon {self.daemon}", *architecture, *variables))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundledDistribution:
@@ -139,10 +149,30 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecord:
+    """The machine that verified: its name, its system (`Linux 6.1.0 x86_64`), and the Python that difyoff runs on."""
+
+    name: str
+    system: str
+    python: str
+
+
+def describe_host() -> HostRecord:
+    """Return what this machine is."""
+    system = platform.uname()
+    return HostRecord(
+        name=system.node,
+        system=f"{system.system} {system.release} {system.machine}",
+        python=platform.python_version(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationReport:
     """The whole report on one package.
 
     `not_checked` says in words what no scenario looked at. `inventory` is None where the package cannot be read.
+    `began` is when the verification began (ISO 8601, UTC), `host` where it ran.
     """
 
     package: str
@@ -154,6 +184,8 @@ class VerificationReport:
     not_checked: tuple[str, ...] = ()
     difyoff: str = ""
     inventory: Inventory | None = None
+    began: str = ""
+    host: HostRecord | None = None
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property

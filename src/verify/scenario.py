@@ -28,6 +28,11 @@ class Scenario:
         """The names of the variables that the operator set; empty for the defaults."""
         return ("PIP_MIRROR_URL",) if self.settings.mirror else ()
 
+    @property
+    def title(self) -> str:
+        """What it is about, on one line."""
+        return self.report().title
+
     def report(self, *checks: Check) -> ScenarioReport:
         """Return the report of this scenario with these checks, and nothing else yet."""
         return ScenarioReport(

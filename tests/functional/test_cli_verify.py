@@ -1,9 +1,14 @@
 """`difyoff verify`, `build --verify` and `diagnose`, as their users run them."""
 
 import json
+import os
 import platform
+import pty
+import re
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -118,6 +123,50 @@ def test_of_several_the_worst_counts(good: Path, cache: Path, tmp_path: Path) ->
     run = _verify(good, _broken("missing-wheel", good, tmp_path), cwd=tmp_path)
     assert run.code == Exit.NO
     assert run.stdout == f"{good}\n"
+
+
+def test_after_several_packages_each_is_named_with_what_became_of_it(good: Path, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.difypkg").write_bytes(b"<html>")
+    broken = _broken("missing-wheel", good, tmp_path)
+    run = difyoff("verify", "--backend", "audit", good, broken, tmp_path / "page.difypkg", cwd=tmp_path)
+    assert run.code == Exit.NOT_A_PLUGIN
+    assert [" ".join(line.split()) for line in run.stderr.splitlines()[-3:]] == [
+        f"verified {good.name}",
+        f"refused {broken.name} missing-wheel",
+        "unusable page.difypkg not-a-zip",
+    ]
+
+
+def test_a_report_says_when_and_where(good: Path, cache: Path, tmp_path: Path) -> None:
+    run = difyoff("verify", "--backend", "audit", good, "--json", cwd=tmp_path)
+    report = run.result["report"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", report["began"])
+    assert report["host"]["name"] == platform.node()
+    assert platform.machine() in report["host"]["system"]
+
+
+def test_the_commands_shown_are_the_daemon_s_own(good: Path, cache: Path, tmp_path: Path) -> None:
+    run = _verify(good, "-v", cwd=tmp_path)
+    assert re.search(r"^ +\S+/uv sync --no-dev -v\b.*\(exit 0", run.stderr, re.MULTILINE)
+    assert re.search(r"^ +\S+/python -m main +\(started\)", run.stderr, re.MULTILINE)
+    assert "difyoff.sandbox.launcher" not in run.stderr
+    assert '"namespaces"' not in run.stderr
+
+
+def test_on_a_terminal_every_scenario_at_work_has_a_line(good: Path, cache: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    argv = [sys.executable, "-m", "difyoff", "verify", "--daemon", RELEASE, str(good)]
+    environment = {key: value for key, value in os.environ.items() if key != "CI"} | {"TERM": "xterm"}
+    with subprocess.Popen(argv, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=theirs) as child:
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # the other end is closed
+            while piece := os.read(ours, 1 << 16):
+                seen += piece
+    os.close(ours)
+    assert child.returncode == 0
+    assert re.search(rb"at work +audit", seen)
+    assert re.search(rb"at work +local, daemon " + RELEASE.encode(), seen)
 
 
 def test_the_sites_limit_decides_on_the_size(good: Path, cache: Path, tmp_path: Path) -> None:

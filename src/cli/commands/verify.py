@@ -11,12 +11,12 @@ from ...render.documents import VerifyDocument, VerifyResult
 from ...uvrun.environment import read_index_settings
 from ...verify.api import verify
 from ...verify.options import VerifyOptions
-from ..console import put, say, show_error
+from ..console import put, say, show_error, show_stage
 from ..options import common, sbom_option, site_options
 from ..proof import make_verify_options, read_trust
 from ..reports import check_reports, emit
 from ..site import Site
-from ..verification import VerifyView
+from ..verification import LABELS, VerifyView
 from ..watchers import announce
 
 
@@ -66,7 +66,18 @@ def command(
         results.append(_verify_one(package, options, quiet=quiet))
         if results[-1].exit_code == Exit.DONE and not as_json:
             put(package)
+    if len(results) > 1 and not quiet:
+        _show_summary(results)
     return _end(results, as_json=as_json, reports=reports)
+
+
+def _show_summary(results: Sequence[VerifyResult]) -> None:
+    """Show what became of each of several packages."""
+    say("")
+    for result in results:
+        diagnosis = result.diagnosis or (result.report.first_failure() if result.report else None)
+        label = LABELS[result.report.verdict] if result.report else "unusable"
+        show_stage(label, f"{Path(result.input).name}{f'  {diagnosis.slug}' if diagnosis else ''}")
 
 
 def _end(results: Sequence[VerifyResult], *, as_json: bool, reports: tuple[Path, ...]) -> int:
@@ -87,5 +98,7 @@ def _verify_one(package: Path, options: VerifyOptions, *, quiet: bool) -> Verify
     except DifyoffError as error:
         show_error(error.diagnosis)
         return VerifyResult(input=str(package), exit_code=error.exit_code, diagnosis=error.diagnosis)
+    finally:
+        view.close()
     view.end(report)
     return VerifyResult(input=str(package), exit_code=report.exit_code, report=report)

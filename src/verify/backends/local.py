@@ -61,7 +61,8 @@ class LocalSandbox:
     @contextmanager
     def start(self, step: Step) -> Iterator[Running]:
         """Start a plugin."""
-        with start(self._command(step), cancel=self.stopped) as running:
+        shown = (step.argv[0], "-m", step.argv[-1])  # the watching around it is not the daemon's
+        with start(replace(self._command(step), shown=shown), cancel=self.stopped) as running:
             yield running
 
     def look(self, cache: PurePath) -> State:
@@ -79,6 +80,7 @@ class LocalSandbox:
             environment={**base, "HOME": str(self.home), **self._shadows(), **step.environment},
             cwd=Path(self.layout.plugin),
             umask=0o022,
+            shown=step.argv,
         )
 
     def _shadows(self) -> Mapping[str, str]:
