@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "search": "Find plugins of the marketplace.",
     "add": "Add plugins to the set of difyoff.toml.",
     "remove": "Remove plugins from the set of difyoff.toml.",
+    "lock": "Pin every plugin of the set, and what it resolves to, in difyoff.lock.",
     "outdated": "Show which plugins of the set have a newer version.",
     "verify": "Prove that packages install and start without a network.",
     "inspect": "Show what a package holds and what each daemon release does with it.",

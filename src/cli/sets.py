@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-_JOBS: Final = 4
+JOBS: Final = 4
+"""How many plugins are at work at once, where nothing else is said: the marketplace was seen to allow three calls."""
 _KEY: Final = "difyoff.set"
 
 
@@ -55,6 +56,19 @@ def config_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--config` to a command of sets: what the set says stands for options that are not given."""
+    return click.option(
+        "--config",
+        "config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        is_eager=True,
+        envvar="DIFYOFF_CONFIG",
+        callback=lambda ctx, _, file: _load(ctx, require_config(file)),
+        help=f"The set's file.  [default: {CONFIG} here, or in the nearest folder above that has one]",
+    )(function)
+
+
 def plugins_or_set(ctx: click.Context, _: click.Parameter, plugins: tuple[str, ...]) -> tuple[str, ...]:
     """Take the set's plugins where none are named; what the set says then stands for options that are not given."""
     if plugins:
@@ -62,6 +76,10 @@ def plugins_or_set(ctx: click.Context, _: click.Parameter, plugins: tuple[str, .
     config = require_config(ctx.params.get("config_file"))
     if not config.plugins:
         raise click.UsageError(f"{config.path} has no plugins yet. Add one with `difyoff add PLUGIN`.")
+    return _load(ctx, config).expanded()
+
+
+def _load(ctx: click.Context, config: SetConfig) -> SetConfig:
     values: dict[str, Any] = {SETTINGS[name].parameter: _default(name, value) for name, value in config.site.items()}
     if config.output is not None:
         values["output_dir"] = str(config.output)
@@ -74,7 +92,7 @@ def plugins_or_set(ctx: click.Context, _: click.Parameter, plugins: tuple[str, .
         )
     ctx.default_map = {**(ctx.default_map or {}), **values}
     ctx.meta[_KEY] = config
-    return config.expanded()
+    return config
 
 
 def require_config(file: Path | None) -> SetConfig:
@@ -185,7 +203,7 @@ def build_side_by_side(
 ) -> tuple[BuildResult, ...]:
     """Build many plugins at once, by their place, and return the results in order; a failure does not stop others."""
     results: dict[int, BuildResult] = {}
-    workers = max(1, min(jobs or min(_JOBS, os.cpu_count() or 1), len(names)))
+    workers = max(1, min(jobs or min(JOBS, os.cpu_count() or 1), len(names)))
     with SetView(len(names), quiet=quiet) as view, ThreadPoolExecutor(workers) as executor:
 
         def work(place: int) -> BuildResult:

@@ -117,6 +117,21 @@ class SetEditResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockResult:
+    """What `lock` pinned of one plugin: `source` is located in its place, `resolved` whether its wheels are pinned."""
+
+    input: str
+    status: Literal["locked", "failed"]
+    exit_code: int
+    source: str | None = None
+    identity: str | None = None
+    sha256: str | None = None
+    resolved: bool = False
+    findings: tuple[Diagnosis, ...] = ()
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutdatedResult:
     """How far a plugin of the set is behind: `version` is the one that the set names, None for the latest.
 
@@ -260,6 +275,16 @@ class RemoveDocument:
     results: tuple[SetEditResult, ...]
     exit_code: int
     command: Literal["remove"] = "remove"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockDocument:
+    """The document of `lock`."""
+
+    results: tuple[LockResult, ...]
+    exit_code: int
+    command: Literal["lock"] = "lock"
     schema_version: int = SCHEMA_VERSION
 
 

@@ -12,7 +12,7 @@ from .options import Options, package_name
 from .pack import write_package
 from .package import Contents, OfflinePackage, describe, up_to_date
 from .publication import STAGES, PublicationStage, run_stages
-from .resolution import Resolution
+from .resolution import MadeBefore, Resolution
 from .resolve import resolve
 from .shape import Shape, shape
 from .source import Plugin, file_of, open_plugin
@@ -27,8 +27,9 @@ def build(
     *,
     listen: Listener = silent,
     stages: Sequence[PublicationStage] = STAGES,
+    before: MadeBefore | None = None,
 ) -> OfflinePackage:
-    """Make an offline package of the plugin at a place.
+    """Make an offline package of the plugin at a place, from a resolution that was made `before` if there is one.
 
     It gets its final name in the last of `stages`, and only when it is whole and every one lets it pass. Raises
     `DifyoffError` for everything that stops the work; nothing is left half-written.
@@ -38,7 +39,7 @@ def build(
         if plugin.record is not None:
             return up_to_date(plugin, plugin.record, options)
         refuse(plugin, options)
-        resolution = resolve(plugin, options.targets, workshop)
+        resolution = resolve(plugin, options.targets, workshop, before=before)
         foretell(plugin, resolution, options, workshop, listen)
         wheelhouse = gather(plugin, resolution, options, workshop, listen)
         shaped = shape(plugin, wheelhouse, options.targets, workshop)
@@ -61,6 +62,16 @@ def build(
             ),
         )
         return describe(plugin, contents, packed, state, options)
+
+
+def resolve_place(place: PluginPlace, options: Options, workshop: Workshop) -> tuple[Plugin, Resolution]:
+    """Return the plugin at a place, whose files are closed, and its resolution, without making anything.
+
+    Raises `DifyoffError` as `build` does.
+    """
+    with open_plugin(place, with_env=options.with_env) as plugin:
+        refuse(plugin, options)
+        return plugin, resolve(plugin, options.targets, workshop)
 
 
 def _record(

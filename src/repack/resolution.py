@@ -67,9 +67,24 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MadeBefore:
+    """A resolution that was made and kept, and what it was made from.
+
+    The URL of a file that lies in the plugin is its path there.
+    """
+
+    pins: tuple[Pin, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """The pins of a plugin's closure on its targets, where they came from, and what was found on the way."""
+    """The pins of a plugin's closure on its targets, where they came from, and what was found on the way.
+
+    `made` is what to keep of it, None where the plugin's own lock says it for good.
+    """
 
     pins: tuple[Pin, ...]
     origin: Origin
     findings: tuple[Diagnosis, ...] = ()
+    made: MadeBefore | None = None

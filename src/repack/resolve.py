@@ -20,7 +20,7 @@ from ..sandbox.process import Outcome
 from ..uvrun.environment import IndexSettings
 from .inputs import not_in_plugin, own_file, unexpanded, write_inputs
 from .pins import load_lock, merge, select, source_of
-from .resolution import ArchiveSource, Origin, Pin, PinSource, Resolution, WheelSource
+from .resolution import ArchiveSource, MadeBefore, Origin, Pin, PinSource, Resolution, WheelSource
 from .source import Plugin
 from .uvfaults import check, fault, last_lines
 from .workshop import Workshop
@@ -64,18 +64,23 @@ class _Job:
         )
 
 
-def resolve(plugin: Plugin, targets: Sequence[Target], workshop: Workshop) -> Resolution:
+def resolve(
+    plugin: Plugin, targets: Sequence[Target], workshop: Workshop, *, before: MadeBefore | None = None
+) -> Resolution:
     """Return the pins of the plugin's closure on the targets.
 
-    A fresh lock is followed pin for pin; a stale or absent one, or requirements alone, are resolved now. Where the user
-    configured an index, every file comes from it. Raises `DifyoffError`: `no-wheel-for-target`, `pin-not-on-index`,
-    `resolution-failed`, and what uv's words mean (`difypkg/uvtext.toml`).
+    A fresh lock is followed pin for pin; a stale or absent one, or requirements alone, are resolved now, unless that
+    was done `before`. Where the user configured an index, every file comes from it. Raises `DifyoffError`:
+    `no-wheel-for-target`, `pin-not-on-index`, `resolution-failed`, and what uv's words mean (`difypkg/uvtext.toml`).
     """
     job = _Job(plugin=plugin, targets=targets, workshop=workshop, work=workshop.folder("resolve"))
     inputs = write_inputs(plugin, job.work, index_configured=workshop.index.configured)
     findings = inputs.findings
-    if plugin.dependencies.project is None:
-        origin: Origin = REQUIREMENTS
+    origin: Origin
+    if before is not None:
+        origin, pins = before.origin, tuple(_placed(pin, job) for pin in before.pins)
+    elif plugin.dependencies.project is None:
+        origin = REQUIREMENTS
         pins = _compile_requirements(job, sealed=inputs.sealed)
         findings += (_resolved_now(f"there is no lock: {REQUIREMENTS} was resolved now"),)
     else:
@@ -88,9 +93,26 @@ def resolve(plugin: Plugin, targets: Sequence[Target], workshop: Workshop) -> Re
     pins = tuple(_with_own_file(pin, job) for pin in pins)
     if origin == LOCK:
         _refuse_other_files(pins, job)
-    if origin == LOCK and workshop.index.configured:
+    made = None if origin == LOCK else MadeBefore(pins=tuple(_kept(pin, job) for pin in pins), origin=origin)
+    if (origin == LOCK or before is not None) and workshop.index.configured:
         pins = _find_on_index(pins, job)
-    return Resolution(pins=pins, origin=origin, findings=findings)
+    return Resolution(pins=pins, origin=origin, findings=findings, made=made)
+
+
+def _kept(pin: Pin, job: _Job) -> Pin:
+    """Return a pin that holds wherever the plugin lies: a file of the plugin is named by its path in it."""
+    source = pin.source
+    if isinstance(source, WheelSource | ArchiveSource) and (path := own_file(source.url, job.work)) is not None:
+        return replace(pin, source=replace(source, url=path))
+    return pin
+
+
+def _placed(pin: Pin, job: _Job) -> Pin:
+    """Return a kept pin for this run's folder."""
+    source = pin.source
+    if isinstance(source, WheelSource | ArchiveSource) and "://" not in source.url:
+        return replace(pin, source=replace(source, url=str(job.work / source.url)))
+    return pin
 
 
 def _is_fresh(lock: str, job: _Job) -> bool:

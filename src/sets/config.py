@@ -43,6 +43,15 @@ class SetConfig:
         """
         return tuple(dict.fromkeys(each for plugin in self.plugins for each in self._expand(plugin)))
 
+    def portable(self, text: str) -> str:
+        """Return a plugin as the lock names it: a path under the set's folder from there."""
+        path = Path(text)
+        return f"./{path.relative_to(self.folder).as_posix()}" if path.is_relative_to(self.folder) else text
+
+    def local(self, text: str) -> str:
+        """Return what the lock names for this machine."""
+        return str(self.folder / text) if text.startswith("./") else text
+
     def _expand(self, plugin: str) -> tuple[str, ...]:
         if ":" in plugin or plugin == "-":
             return (plugin,)

@@ -11,7 +11,8 @@ from kit.documents import check_document
 from kit.index import Index, serve
 from kit.marketplace import Marketplace, marketplace, package, send
 from kit.packages import standard_set
-from kit.plugins import write_plugin
+from kit.plugins import pack, write_plugin
+from kit.wheels import wheel
 
 NAMES = ("one", "two", "three", "four")
 
@@ -139,3 +140,57 @@ def test_what_is_outdated_is_asked_in_one_request(market: Marketplace, cache: Pa
     assert len(difyoff("outdated", cwd=tmp_path).stdout.splitlines()) == 2
     market.server.routes["/api/v1/plugins/batch"] = lambda handler, _: send(handler, {}, 404)
     assert difyoff("outdated", cwd=tmp_path).code == 6
+
+
+def test_what_is_locked_stays_when_the_world_moves_on(site: Path, packages: Index, market: Marketplace) -> None:
+    (site / "difyoff.toml").write_text('[build]\nplugins = ["plugins/one", "plugins/two", "acme/tiny"]\n')
+    write_plugin(site / "tiny", name="tiny", author="acme", pyproject=None, requirements="dify_plugin\n")
+    identifier = market.add(pack(site / "tiny", site / "tiny.difypkg"))
+
+    locked = difyoff("lock", "--json", cwd=site)
+    assert locked.code == 0, locked.stderr
+    results = check_document(locked.stdout, "lock")["results"]
+    assert [(each["input"], each["source"], each["resolved"]) for each in results] == [
+        ("./plugins/one", "./plugins/one", True),
+        ("./plugins/two", "./plugins/two", True),
+        ("acme/tiny", f"marketplace:{identifier}", True),
+    ]
+    text = (site / "difyoff.lock").read_text()
+    assert str(site) not in text
+    assert len([line for line in text.splitlines() if '{ name = "click"' in line]) == 3
+    assert difyoff("lock", cwd=site).code == 0
+    assert (site / "difyoff.lock").read_text() == text
+    assert difyoff("build", "-q", "-o", "before", cwd=site).code == 0
+
+    packages.distributions.append(wheel("click", "99.0.0"))
+    newer = package(site / "newer", version="0.2.0")
+    market.add(newer, version="0.2.0")
+    after = difyoff("build", "--locked", "-q", "-o", "after", cwd=site)
+
+    assert after.code == 0, after.stderr
+    before = {path.name: path.read_bytes() for path in (site / "before").iterdir()}
+    assert {path.name: path.read_bytes() for path in (site / "after").iterdir()} == before
+    assert difyoff("build", "plugins/one", "-o", "now", cwd=site).code == 0
+    assert (site / "now/acme-one_0.1.0-offline.difypkg").read_bytes() != before["acme-one_0.1.0-offline.difypkg"]
+
+
+def test_drift_from_the_lock_is_refused(site: Path) -> None:
+    config = site / "difyoff.toml"
+    config.write_text('[build]\nplugins = ["plugins/one", "plugins/two"]\n')
+    assert difyoff("build", "--locked", cwd=site).code == 1
+    assert difyoff("lock", cwd=site).code == 0
+    (site / "plugins/one/main.py").write_text("import os\n")
+
+    changed = difyoff("build", "--locked", "--json", cwd=site)
+    assert changed.code == 1
+    first, second = changed.document["results"]
+    assert first["diagnosis"]["slug"] == "lock-drift"
+    assert second["status"] == "written"
+    config.write_text('[build]\nplugins = ["plugins/two", "plugins/three"]\n')
+    assert difyoff("build", "--locked", "--arch", "arm64", cwd=site).code == 1
+    other = difyoff("build", "--locked", "--json", cwd=site)
+    assert other.code == 1
+    assert other.result["diagnosis"]["context"] == ["not locked: ./plugins/three", "gone: ./plugins/one"]
+    (site / "difyoff.lock").write_text("version = 1\nplugin = 5\n")
+    assert difyoff("build", "--locked", cwd=site).code == 2
+    assert difyoff("build", "--locked", "plugins/two", cwd=site).code == 2

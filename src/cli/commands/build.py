@@ -1,7 +1,7 @@
 """`difyoff build`: make offline packages of plugins."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +11,7 @@ import click
 from ... import __version__
 from ...difypkg import daemons
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
+from ...difypkg.place import PluginPlace
 from ...difypkg.target import TARGETS
 from ...render.documents import (
     BuildDocument,
@@ -24,7 +25,10 @@ from ...repack.api import build
 from ...repack.options import Options
 from ...repack.package import OfflinePackage
 from ...repack.publication import PublicationStage, pack, publish
+from ...repack.resolution import MadeBefore
 from ...repack.workshop import BuildImage, Workshop, open_workshop
+from ...sets.config import SetConfig
+from ...sets.lock import LOCK, Locked, check_drift, check_place, read_lock
 from ...sets.shard import Shard
 from ...sources.source import Access
 from ...sources.table import locate_member, plugin_key
@@ -84,6 +88,7 @@ if TYPE_CHECKING:
 )
 @click.option("-j", "--jobs", type=click.IntRange(1, 64), help="Build so many at once.  [default: a set, up to 4]")
 @click.option("--shard", type=ShardText(), metavar="I/N", help="Build the I-th of N parts, for one of N machines.")
+@click.option("--locked", is_flag=True, help="Build what difyoff.lock pins, and refuse what is not what was locked.")
 @offline_option
 @click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
 @click.option("--force", is_flag=True, help="Replace an existing file that differs.")
@@ -101,6 +106,7 @@ def command(
     signing_key: str | None,
     jobs: int | None,
     shard: Shard | None,
+    locked: bool,
     offline: bool,
     suffix: str,
     force: bool,
@@ -122,6 +128,9 @@ def command(
         raise click.UsageError("--sbom lists what a verification has read. Add --verify, or use `difyoff verify`.")
     reports = (*reports, sbom) if sbom else reports
     check_reports(reports, map(Path, plugins))
+    config = current_set()
+    if locked and config is None:
+        raise click.UsageError("--locked builds a set: give no PLUGIN, difyoff.toml names them")
     if build_image and not build_in:
         raise click.UsageError("--build-image is the image for --build-in docker, which is not given")
     options = Options(
@@ -146,9 +155,16 @@ def command(
         ) as workshop,
     ):
         bench = _Bench(
-            access=access, options=options, workshop=workshop, site=site, backend=verify_backend, signer=signer
+            locked=read_lock(config.folder / LOCK, options.targets) if locked and config else None,
+            config=config,
+            access=access,
+            options=options,
+            workshop=workshop,
+            site=site,
+            backend=verify_backend,
+            signer=signer,
         )
-        at_once = current_set() is not None or jobs is not None
+        at_once = config is not None or jobs is not None
         results = _build_all(
             plugins,
             bench,
@@ -168,7 +184,10 @@ def command(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bench:
-    """What the plugins of one run are built with."""
+    """What the plugins of one run are built with; `locked` is the set's lock, by name."""
+
+    locked: Mapping[str, Locked] | None
+    config: SetConfig | None
 
     access: Access
     options: Options
@@ -216,13 +235,17 @@ def _build_all(
     """Build every plugin that the texts stand for: one after the other, or with `jobs` at once (0: as many as fit)."""
     told = Told()
     groups: list[list[Wish] | BuildResult] = []
+    names: list[str] = []
     for plugin in plugins:
         try:
             wishes = expand(plugin, replace(bench.access, listen=told))
         except DifyoffError as error:
             groups.append(_failed(plugin, error, told))
         else:
+            names += [_lock_name(wish, bench) for wish in wishes]
             groups.append([wish for wish in wishes if shard is None or shard.has(_shard_key(wish, bench))])
+    if bench.locked is not None and bench.config is not None:
+        check_drift(bench.locked, names, bench.config.folder / LOCK)
     every = [wish for group in groups if isinstance(group, list) for wish in group]
     left: Iterator[BuildResult]
     if jobs is None:
@@ -242,6 +265,26 @@ def _build_all(
     if results and (more := told.take()):
         results[0] = replace(results[0], findings=(*more, *results[0].findings))
     return results
+
+
+def _lock_name(wish: Wish, bench: _Bench) -> str:
+    return bench.config.portable(wish.name) if bench.config else wish.name
+
+
+def _locate(wish: Wish, bench: _Bench, told: Told) -> tuple[PluginPlace, MadeBefore | None]:
+    """Bring a plugin onto this machine, and what it was resolved to when it was locked."""
+    access = replace(bench.access, listen=told)
+    if bench.locked is None or bench.config is None:
+        return locate_member(wish.member, access), None
+    entry = bench.locked[_lock_name(wish, bench)]
+    member = (
+        wish.member
+        if isinstance(wish.member.source, PluginPlace)
+        else replace(wish.member, source=bench.config.local(entry.source))
+    )
+    place = locate_member(member, access)
+    check_place(entry, place, bench.options)
+    return place, entry.resolution
 
 
 def _shard_key(wish: Wish, bench: _Bench) -> str:
@@ -282,9 +325,9 @@ def _build_one(wish: Wish, bench: _Bench, told: Told, *, quiet: bool, job: Job |
     between: tuple[PublicationStage, ...] = tuple(stage for stage in (bench.signer, gate) if stage is not None)
     options = bench.options
     try:
-        place = locate_member(wish.member, replace(bench.access, listen=told))
+        place, before = _locate(wish, bench, told)
         with job or BuildView(release=options.release, targets=options.targets, quiet=quiet) as view:
-            built = build(place, options, bench.workshop, listen=view, stages=(pack, *between, publish))
+            built = build(place, options, bench.workshop, listen=view, stages=(pack, *between, publish), before=before)
             if gate is not None and gate.report is None:
                 gate.check(built.package.path)
             for finding in built.contents.findings:
