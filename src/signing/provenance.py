@@ -9,7 +9,7 @@ SHA-256, which common DSSE tools check). No online service takes part.
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from ..difypkg.archive import Archive
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.record import RECORD, Record, WheelRecord, load_record
 from .keys import confirms, sign_bytes
-from .ssh import sign_as_person, signers_of
+from .ssh import SshKey, sign_as_person, signers_of
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
@@ -120,9 +120,9 @@ def envelope(payload: bytes, signatures: Sequence[tuple[str, bytes]]) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode("ascii")
 
 
-def sign_provenance_with_ssh(payload: bytes, *, key: Path, environ: Mapping[str, str]) -> bytes:
+def sign_provenance_with_ssh(payload: bytes, key: SshKey) -> bytes:
     """Return the envelope of a statement signed by a person's SSH key. Raises `DifyoffError` (`ssh-key-unusable`)."""
-    signature = sign_as_person(pre_authentication(payload), key=key, namespace=NAMESPACE, environ=environ)
+    signature = sign_as_person(pre_authentication(payload), key, namespace=NAMESPACE)
     return envelope(payload, [(_SSH, signature)])
 
 

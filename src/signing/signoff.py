@@ -7,14 +7,14 @@ signature, the reports, and a README.txt that says how to check all of it with c
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.files import output_errors, write_atomically
-from .ssh import PRINCIPAL, sign_as_person, signers_of
+from .ssh import PRINCIPAL, SshKey, sign_as_person, signers_of
 
 FORMAT: Final = "difyoff-signoff"
 NAMESPACE: Final = "difyoff-signoff"
@@ -99,57 +99,57 @@ def folder_of(package: Path) -> Path:
     return package.with_name(package.name.removesuffix(_REJECTED) + _FOLDER)
 
 
-def decide(
-    package: Path,
-    report: Path,
-    *,
-    ruling: Ruling,
-    by: str,
-    comment: str,
-    date: str,
-    key: Path,
-    environ: Mapping[str, str],
-) -> Path:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What a person thinks of a package: `date` is the moment, in UTC (ISO 8601)."""
+
+    ruling: Ruling
+    by: str
+    date: str
+    comment: str = ""
+
+
+def decide(package: Path, report: Path, opinion: Opinion, key: SshKey) -> Path:
     """Write a person's signed decision beside a package and return its file; a rejected package loses its name.
 
-    `date` is the moment of the decision. Raises `DifyoffError`: `wrong-signer-name`, `report-does-not-match` for a
+    Raises `DifyoffError`: `wrong-signer-name`, `report-does-not-match` for a
     report on something else, or one whose verdict an approval would contradict; `file-not-found`, `ssh-key-unusable`,
     `output-not-writable`.
     """
-    if not PRINCIPAL.fullmatch(by):
+    if not PRINCIPAL.fullmatch(opinion.by):
         raise DifyoffError(
             Diagnosis(
                 slug="wrong-signer-name",
-                message=f"{by!r} is not a name that an allowed-signers file can hold",
+                message=f"{opinion.by!r} is not a name that an allowed-signers file can hold",
                 hint="Name yourself as that file does, for instance by your mail address: `--as NAME`.",
             )
         )
     digest = _sha256(package)
     verdict, seen = _read_verdict(report, digest), _sha256(report)
-    if ruling == "approve" and verdict not in ("passed", None):
+    if opinion.ruling == "approve" and verdict not in ("passed", None):
         raise _unfit(f"{report.name} says {verdict!r}, so the package cannot be approved on it")
     decision = Decision(
         package=SignedFile(name=package.name, sha256=digest),
         report=SignedFile(name=f"{seen[:12]}-{report.name}", sha256=seen),
         verdict=verdict,
-        decision=ruling,
-        by=by,
-        date=date,
-        comment=comment,
+        decision=opinion.ruling,
+        by=opinion.by,
+        date=opinion.date,
+        comment=opinion.comment,
     )
     content = (json.dumps(asdict(decision), indent=2, ensure_ascii=False) + "\n").encode()
-    signature = sign_as_person(content, key=key, namespace=NAMESPACE, environ=environ)
+    signature = sign_as_person(content, key, namespace=NAMESPACE)
     folder = folder_of(package)
     with output_errors(folder):
         folder.mkdir(exist_ok=True)
         write_atomically(folder / "README.txt", _README.format(name=package.name, namespace=NAMESPACE))
         shutil.copyfile(report, folder / decision.report.name)
         # The signature first: a decision without one never counts.
-        write_atomically(folder / f"{by}.json.sig", signature.decode("ascii"))
-        write_atomically(folder / f"{by}.json", content.decode())
-        if ruling == "reject" and not package.name.endswith(_REJECTED):
+        write_atomically(folder / f"{opinion.by}.json.sig", signature.decode("ascii"))
+        write_atomically(folder / f"{opinion.by}.json", content.decode())
+        if opinion.ruling == "reject" and not package.name.endswith(_REJECTED):
             package.rename(package.with_name(package.name + _REJECTED))
-    return folder / f"{by}.json"
+    return folder / f"{opinion.by}.json"
 
 
 def check_decisions(package: Path, *, allowed: Path, required: int) -> Tally:

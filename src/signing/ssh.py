@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,22 +26,29 @@ PRINCIPAL: Final = re.compile(r"[A-Za-z0-9._@+-]{1,100}")
 """How a signer is named here: part of what an allowed-signers file can name, and fit for a file name."""
 
 
-def sign_as_person(content: bytes, *, key: Path, namespace: str, environ: Mapping[str, str]) -> bytes:
-    """Return the armoured signature of `content` by an SSH key.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshKey:
+    """A private key's file, or a public one whose private half an agent or a token holds.
 
-    `key` is a private key's file, or a public one whose private half an agent holds. Raises `DifyoffError`
-    (`ssh-key-unusable`).
+    `environ` is where the agent is looked for.
     """
+
+    path: Path
+    environ: Mapping[str, str]
+
+
+def sign_as_person(content: bytes, key: SshKey, *, namespace: str) -> bytes:
+    """Return the armoured signature of `content` by an SSH key. Raises `DifyoffError` (`ssh-key-unusable`)."""
     with tempfile.TemporaryDirectory(prefix="difyoff-sign-") as folder:
         file = Path(folder, "content")
         file.write_bytes(content)
-        outcome = _run(("-Y", "sign", "-f", str(key), "-n", namespace, str(file)), environ)
+        outcome = _run(("-Y", "sign", "-f", str(key.path), "-n", namespace, str(file)), key.environ)
         signature = file.with_name("content.sig")
         if not outcome.ok or not signature.is_file():
             raise DifyoffError(
                 Diagnosis(
                     slug="ssh-key-unusable",
-                    message=f"{key} cannot sign: {_last_line(outcome)}",
+                    message=f"{key.path} cannot sign: {_last_line(outcome)}",
                     note="A key with a passphrase signs only through an agent.",
                     hint="Name the private key, or load it with `ssh-add` and name its `.pub` file.",
                 )

@@ -36,6 +36,7 @@ from difyoff.signing.provenance import (
     sign_provenance_with_ssh,
     state_provenance,
 )
+from difyoff.signing.ssh import SshKey
 
 KEY = make_key_pair()
 RECORDED = Record(
@@ -117,7 +118,7 @@ def test_openssh_confirms_what_a_person_signed(package: Path, tmp_path: Path) ->
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     allowed = tmp_path / "allowed"
     allowed.write_text(f"{name} {key.with_suffix('.pub').read_text()}")
-    content = sign_provenance_with_ssh(state_provenance(package), key=key, environ=os.environ)
+    content = sign_provenance_with_ssh(state_provenance(package), SshKey(path=key, environ=os.environ))
     assert check_provenance(package, content, allowed=allowed).signers == (name,)
     data = json.loads(content)
     covered, mark = tmp_path / "covered", tmp_path / "mark"

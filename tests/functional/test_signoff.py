@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from difyoff.difypkg.diagnosis import DifyoffError
-from difyoff.signing.signoff import NAMESPACE, Ruling, Tally, check_decisions, decide, folder_of
+from difyoff.signing.signoff import NAMESPACE, Opinion, Ruling, Tally, check_decisions, decide, folder_of
+from difyoff.signing.ssh import SshKey
 
 DATE = "2026-11-25T12:00:00+00:00"
 ANN, BEN = "ann@site.example", "ben@site.example"
@@ -23,15 +24,12 @@ class Site:
     allowed: Path
 
     def decide(self, ruling: Ruling, by: str, *, key: str | None = None, report: Path | None = None) -> Path:
+        opinion = Opinion(ruling=ruling, by=by, date=DATE)
         return decide(
             self.package,
             report or self.report,
-            ruling=ruling,
-            by=by,
-            comment="",
-            date=DATE,
-            key=self.folder / (key or by),
-            environ=os.environ,
+            opinion,
+            SshKey(path=self.folder / (key or by), environ=os.environ),
         )
 
     def check(self, required: int = 1) -> Tally:

@@ -149,12 +149,13 @@ def _sign_package(package: Path, folder: Path, author: str, request: _Request) -
 
 def _write_provenance(package: Path, folder: Path, request: _Request) -> Path:
     from ...signing.provenance import SUFFIX, sign_provenance_with_rsa, sign_provenance_with_ssh, state_provenance
+    from ...signing.ssh import SshKey
 
     target = folder / f"{package.name}{SUFFIX}"
     _refuse_existing(target, request)
     statement = state_provenance(package)
     if request.ssh_key is not None:
-        content = sign_provenance_with_ssh(statement, key=request.ssh_key, environ=os.environ)
+        content = sign_provenance_with_ssh(statement, SshKey(path=request.ssh_key, environ=os.environ))
     else:
         assert request.key is not None
         content = sign_provenance_with_rsa(statement, request.key)

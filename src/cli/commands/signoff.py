@@ -10,7 +10,8 @@ import click
 
 from ...difypkg.diagnosis import Diagnosis, DifyoffError, Exit, worst
 from ...render.documents import SignoffDocument, SignoffResult
-from ...signing.signoff import RULINGS, Ruling, Tally, check_decisions, decide
+from ...signing.signoff import RULINGS, Opinion, Ruling, Tally, check_decisions, decide
+from ...signing.ssh import SshKey
 from ..console import printable, put, say, show_error
 from ..options import common
 from ..reports import check_reports, emit
@@ -60,16 +61,13 @@ def decide_(package: Path, report: Path, ruling: Ruling, key: Path, by: str | No
     A rejected package gets the name PACKAGE.rejected.
     """
     try:
-        file = decide(
-            package,
-            report,
+        opinion = Opinion(
             ruling=ruling,
             by=by or _login_name(),
-            comment=comment,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
-            key=key,
-            environ=os.environ,
+            comment=comment,
         )
+        file = decide(package, report, opinion, SshKey(path=key, environ=os.environ))
     except DifyoffError as error:
         show_error(error.diagnosis)
         result = SignoffResult(input=str(package), exit_code=error.exit_code, diagnosis=error.diagnosis)
