@@ -28,6 +28,7 @@ class Request:
     method: str
     path: str
     status: int
+    login: str | None = None
 
 
 @dataclass
@@ -91,6 +92,11 @@ class Index:
 
     def find(self, filename: str) -> Distribution:
         return next(one for one in self.distributions if one.filename == filename)
+
+    @property
+    def logins(self) -> list[str]:
+        """The `Authorization` of the requests that had one."""
+        return [request.login for request in list(self.requests) if request.login]
 
     @property
     def downloads(self) -> list[str]:
@@ -196,7 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.PARTIAL_CONTENT, data[start:end], part)
 
     def _send(self, status: HTTPStatus, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.index.requests.append(Request(self.command, unquote(self.path), status.value))
+        login = self.headers.get("Authorization")
+        self.index.requests.append(Request(self.command, unquote(self.path), status.value, login))
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
