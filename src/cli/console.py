@@ -91,8 +91,3 @@ def show_commands() -> None:
     logger = logging.getLogger("difyoff")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
-
-
-def human_size(size: int) -> str:
-    """Return a size in MB (10^6 bytes), as files are listed."""
-    return f"{size / 1e6:.1f} MB"

@@ -1,9 +1,10 @@
 """Options that several commands share, and the words they take turned into values."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -13,6 +14,8 @@ from ..verify.backends import DEFAULT
 from .console import show_commands
 from .reports import ReportFile, SbomFile
 from .site import SETTINGS, Need, Setting, make_site
+
+_SUFFIX: Final = re.compile(r"[\w.+~-]{0,64}", re.ASCII)
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,6 +36,18 @@ class _Value(click.ParamType[Any]):
             return self._setting.parse(value)
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
+
+
+class Suffix(click.ParamType[str]):
+    """The end of a package's file name, which keeps it in its folder."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the suffix."""
+        if not _SUFFIX.fullmatch(value):
+            self.fail(f"{value!r} is not part of a file name; write letters, digits and -_.+~, up to 64.", param, ctx)
+        return str(value)
 
 
 def site_options(*names: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Callable[[Callable[..., R]], Any]:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from ..difypkg.daemons import Release
 from ..difypkg.diagnosis import Diagnosis
+from ..difypkg.sizes import human_size
 from ..difypkg.target import Target
 from ..repack.events import Event, PluginOpened
 from ..transfer.fetch import Progress
-from .console import human_size, is_terminal, say, show_finding, show_stage
+from .console import is_terminal, say, show_finding, show_stage
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -89,7 +90,12 @@ class BuildView(AbstractContextManager["BuildView"]):
         from rich.progress import Progress as Bar
 
         if self._bar is None or self._task is None:
-            columns = (TextColumn("  fetching  "), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            columns = (
+                TextColumn("  fetching  "),
+                BarColumn(),
+                DownloadColumn(binary_units=True),
+                TransferSpeedColumn(),
+            )
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
             self._task = self._bar.add_task("fetching", total=progress.total)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from ..render.documents import BuildResult
+from ..difypkg.daemons import Release
+from ..difypkg.sizes import human_size
+from ..render.documents import BuildResult, SettingDocument
 from ..repack.events import Done, Event, PluginOpened
 from ..sets.config import BUILD_KEYS, CONFIG, SetConfig, find_config, read_config
 from ..sets.run import run_all
 from ..sets.shard import Shard
 from ..transfer.fetch import Progress
-from .console import human_size, is_terminal, say, show_error, show_finding
+from .console import is_terminal, say, show_error, show_finding
 from .site import SETTINGS
 
 if TYPE_CHECKING:
@@ -217,7 +219,7 @@ def build_side_by_side(
 
 
 def show_summary(results: Sequence[BuildResult]) -> None:
-    """Show a table of a set's results, and what the site must set before uploading any of them."""
+    """Show a table of the results."""
     rows = [
         (
             result.input,
@@ -237,12 +239,25 @@ def show_summary(results: Sequence[BuildResult]) -> None:
     for result in results:
         counts[result.status] = counts.get(result.status, 0) + 1
     say(f"{len(results)} plugins: {', '.join(f'{count} {status}' for status, count in counts.items())}")
-    settings = {(each.name, each.value): each for result in results for each in result.site}
+
+
+def show_site(results: Sequence[BuildResult], release: Release) -> None:
+    """Show once what the site must set for all packages: of a setting's several values the largest."""
+    settings: dict[str, SettingDocument] = {}
+    for setting in (each for result in results for each in result.site):
+        known = settings.get(setting.name)
+        if known is None or _amount(setting.value) > _amount(known.value):
+            settings[setting.name] = setting
     if settings:
         say("")
-        say("On the site, before uploading:")
+        say(f"On the site, before uploading (daemon {release}):")
         for setting in settings.values():
             say(f"  {setting.name}={setting.value}   {setting.reason}")
+
+
+def _amount(value: str) -> int:
+    digits = value.rstrip("M")
+    return int(digits) if digits.isdecimal() else -1
 
 
 def config_schema() -> dict[str, Any]:

@@ -5,6 +5,7 @@ that another reader would read differently is refused (`archives.zipreader`).
 Writing gives the same bytes for the same files, on every machine.
 """
 
+import errno
 import hashlib
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,8 @@ class Archive:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        if file.exists() and not file.is_file() and not file.is_dir():  # opening a FIFO would wait for a writer
+            raise _not_readable(file, OSError(errno.EINVAL, "it is not a regular file"))
         try:
             self._stream = file.open("rb", buffering=0)
         except FileNotFoundError as error:

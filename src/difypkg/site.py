@@ -13,8 +13,7 @@ from packaging.version import Version
 
 from .daemons import Release
 from .diagnosis import Diagnosis
-
-MIB: Final = 1024 * 1024
+from .sizes import MIB, human_size
 
 # uv says nothing while it unpacks. 2 MiB of wheels a second is what a slow network volume still does.
 _UNPACKED_PER_SECOND: Final = 2 * MIB
@@ -55,16 +54,27 @@ class SizeVerdict:
 
 
 def site_settings(
-    release: Release, *, author: str, file_size: int, unpacked_size: int, wheels_size: int, signed: bool
+    release: Release,
+    *,
+    author: str,
+    file_size: int,
+    unpacked_size: int,
+    wheels_size: int,
+    signed: bool,
+    limit: int | None = None,
 ) -> tuple[SiteSetting, ...]:
     """Return what must be set before a package can be uploaded to a release and installed there.
 
     `file_size` is that of the package, `unpacked_size` the sum of its uncompressed entries, `wheels_size` that of the
-    wheels in it, all in bytes; `signed` says that it was signed again, with a key of the site's own.
+    wheels in it, all in bytes; `signed` says that it was signed again, with a key of the site's own. `limit` is the
+    site's own size limit, where it has raised it.
     """
+    limit = limit or release.max_package_size
     return (
         *signature_settings(release, author=author, signed=signed),
-        *_size_settings(release, file_size=file_size, unpacked_size=unpacked_size, limit=release.max_package_size),
+        *_size_settings(
+            release, file_size=file_size, unpacked_size=unpacked_size, limit=limit or release.max_package_size
+        ),
         *_timeout_settings(release, wheels_size),
     )
 
@@ -78,7 +88,7 @@ def site_findings(release: Release, *, wheels_size: int) -> tuple[Diagnosis, ...
         Diagnosis(
             slug="install-may-time-out",
             message=f"daemon {release} gives an install {release.install_timer} s, and this one may take longer.",
-            context=(f"{_mib(wheels_size)} of wheels, up to {needed} s on a slow disk",),
+            context=(f"{human_size(wheels_size)} of wheels, up to {needed} s on a slow disk",),
             note="The limit is a constant of daemons up to 0.4.1; past it the console shows success and no plugin.",
             hint="Install on a fast local disk, or upgrade the daemon to 0.5.0 or newer.",
         ),
@@ -96,12 +106,12 @@ def size_verdict(
     limit = release.max_package_size if limit is None else limit
     largest = max(file_size, unpacked_size)
     at_least = "" if complete else "at least "
-    size = f"{at_least}{_mib(file_size)} packed, {at_least}{_mib(unpacked_size)} unpacked"
+    size = f"{at_least}{human_size(file_size)} packed, {at_least}{human_size(unpacked_size)} unpacked"
     verdict: Literal["under", "over", "open"] = "over" if largest > limit else "under" if complete else "open"
     relation = {
-        "over": f"{at_least}{_mib(largest - limit)} over the limit of {_mib(limit)}",
-        "under": f"within the limit of {_mib(limit)}",
-        "open": f"so far within the limit of {_mib(limit)}",
+        "over": f"{at_least}{human_size(largest - limit)} over the limit of {human_size(limit)}",
+        "under": f"within the limit of {human_size(limit)}",
+        "open": f"so far within the limit of {human_size(limit)}",
     }[verdict]
     return SizeVerdict(
         verdict=verdict,
@@ -161,15 +171,15 @@ def _size_settings(release: Release, *, file_size: int, unpacked_size: int, limi
             name="PLUGIN_MAX_PACKAGE_SIZE",
             value=str(_round_up(largest, 50 * MIB)),
             where=("plugin_daemon", "api"),
-            reason=f"the package is {_mib(largest)} ({largest} bytes) {which}, the limit {_mib(limit)}; "
+            reason=f"the package is {human_size(largest)} ({largest} bytes) {which}, the limit {human_size(limit)}; "
             "the daemon reads it as MAX_PLUGIN_PACKAGE_SIZE",
         )
     if (body := file_size + _FORM_OVERHEAD) > release.nginx_max_body:
         yield SiteSetting(
             name="NGINX_CLIENT_MAX_BODY_SIZE",
-            value=f"{_round_up(body, 50 * MIB) // MIB}M",
+            value=f"{max(_round_up(body, 50 * MIB), _round_up(limit, MIB)) // MIB}M",
             where=("nginx",),
-            reason=f"the upload is {_mib(file_size)}, and Dify's default here {_mib(release.nginx_max_body)}",
+            reason=f"the upload is {human_size(file_size)}; Dify's default is {human_size(release.nginx_max_body)}",
         )
 
 
@@ -181,14 +191,10 @@ def _timeout_settings(release: Release, wheels_size: int) -> Iterator[SiteSettin
             name="PLUGIN_PYTHON_ENV_INIT_TIMEOUT",
             value=str(min(_round_up(needed, 60), release.uv_timeout)),
             where=("plugin_daemon",),
-            reason=f"unpacking {_mib(wheels_size)} of wheels may take {needed} s without a word from uv, which the "
-            f"daemon kills after {release.init_timeout} s; the daemon reads it as PYTHON_ENV_INIT_TIMEOUT",
+            reason=f"unpacking {human_size(wheels_size)} of wheels may take {needed} s without a word from uv, which"
+            f" the daemon kills after {release.init_timeout} s; the daemon reads it as PYTHON_ENV_INIT_TIMEOUT",
         )
 
 
 def _round_up(amount: int, step: int) -> int:
     return -(-amount // step) * step
-
-
-def _mib(size: int) -> str:
-    return f"{size / MIB:.1f} MiB"

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from .. import __version__
 from ..difypkg.diagnosis import Diagnosis
+from ..difypkg.sizes import human_size
 from ..verify.report import Inventory, ScenarioReport, VerificationReport
 from .api import Document
 from .entries import Entry, entries_of, failures_of, findings_of, scenario_name
@@ -158,7 +159,7 @@ def _environment() -> Environment:
     )
     environment.globals["t"] = _translated
     environment.filters["lines"] = _joined
-    environment.filters["size"] = _megabytes
+    environment.filters["size"] = human_size
     environment.filters["host"] = _host
     return environment
 
@@ -183,10 +184,6 @@ def _translated(key: str) -> Markup:
 def _joined(lines: Sequence[str]) -> str:
     shown = [line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…" for line in lines[:_MOST_LINES]]
     return "\n".join([*shown, *([f"… {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else [])])
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.0f} kB"
 
 
 def _host(origin: str) -> str:
@@ -227,7 +224,7 @@ def _facts(report: VerificationReport | None) -> Iterator[Fact]:
 
 def _sizes(inventory: Inventory) -> Iterator[Size]:
     for each in inventory.sizes:
-        text = f"{_megabytes(each.size)} / {_megabytes(each.limit)}"
+        text = f"{human_size(each.size)} / {human_size(each.limit)}"
         yield Size(name=each.name, size=each.size, limit=each.limit, text=text)
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from ..difypkg.place import PluginPlace
 from ..difypkg.record import RECORD, FileRecord, Record, SourceRecord, dump_record
-from .checks import disagreement_findings, refuse
+from .checks import disagreement_findings, refuse, refuse_to_replace_source
 from .events import Done, Listener, PluginOpened, silent
 from .gather import Wheelhouse, foretell, gather
 from .options import Options, package_name
@@ -39,6 +39,8 @@ def build(
         if plugin.record is not None:
             return up_to_date(plugin, plugin.record, options)
         refuse(plugin, options)
+        path = options.output / package_name(plugin.identity, options)
+        refuse_to_replace_source(path, place.path)
         resolution = resolve(plugin, options.targets, workshop, before=before)
         foretell(plugin, resolution, options, workshop, listen)
         wheelhouse = gather(plugin, resolution, options, workshop, listen)
@@ -46,7 +48,6 @@ def build(
         listen(Done(name="edited", text=shaped.summary))
         record = _record(plugin, resolution, wheelhouse, shaped, options, workshop)
         files = {**shaped.files, RECORD: file_of(dump_record(record))}
-        path = options.output / package_name(plugin.identity, options)
         write = partial(write_package, files=files, manifest=plugin.manifest)
         packed, state = run_stages(path, write, stages, force=options.force)
         listen(Done(name="packed", text=path.name if state == "written" else f"{path.name} (up to date)"))

@@ -1,5 +1,7 @@
 """What cannot be made offline, and what a user should know before it is."""
 
+from pathlib import Path
+
 from ..difypkg.dependencies import check_dynamic, check_python, disagreements, offline_maker, offline_marks
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from .options import Options
@@ -47,3 +49,15 @@ def disagreement_findings(plugin: Plugin, resolution: Resolution) -> tuple[Diagn
             note="Daemons up to 0.5.2 installed by the one, newer ones by the other; now all install the same.",
         ),
     )
+
+
+def refuse_to_replace_source(path: Path, source: Path) -> None:
+    """Refuse to write the package over the plugin that it is made from. Raises `output-exists`."""
+    if path.exists() and source.exists() and path.samefile(source):
+        raise DifyoffError(
+            Diagnosis(
+                slug="output-exists",
+                message=f"{path} is the plugin itself, which would be lost",
+                hint="Use --suffix, or -o for another folder.",
+            )
+        )

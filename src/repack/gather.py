@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..difypkg.diagnosis import Diagnosis
 from ..difypkg.redaction import public_url
 from ..difypkg.site import size_verdict
+from ..difypkg.sizes import human_size
 from ..transfer.fetch import Download, Fetched, fetch, sizes
 from .events import Done, Listener
 from .inspection import inspect_wheels
@@ -96,10 +97,8 @@ def _fetch(resolution: Resolution, workshop: Workshop, listen: Listener) -> Mapp
     results = fetch([_download(source) for source in sources], workshop.store, workshop.client, on_progress=listen)
     fetched = {each.download.url: each for each in results}
     new = [each for each in fetched.values() if not each.from_store]
-    text = (
-        f"{len(new)} files, {sum(each.size for each in new) / 1e6:.1f} MB ({len(fetched) - len(new)} were in the store)"
-    )
-    listen(Done(name="fetched", text=text))
+    size = human_size(sum(each.size for each in new))
+    listen(Done(name="fetched", text=f"{len(new)} files, {size} ({len(fetched) - len(new)} were cached)"))
     return fetched
 
 

@@ -76,6 +76,7 @@ def describe(plugin: Plugin, contents: Contents, packed: Packed, state: State, o
             unpacked_size=packed.unpacked_size,
             wheels_size=wheels_size,
             signed=packed.signed,
+            limit=options.max_size,
         ),
     )
 

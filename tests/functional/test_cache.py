@@ -90,7 +90,7 @@ def test_what_a_killed_run_left_is_collected_and_a_living_run_keeps_its_own(star
     assert left.is_dir()
     done = difyoff("cache", "gc", "--cache-dir", cache, cwd=cache.parent)
     assert done.code == 0, done.stderr
-    assert done.stdout.startswith("removed 1.0 MB of work folders\n")
+    assert done.stdout.startswith("removed 1.0 MiB of work folders\n")
     assert (left.exists(), kept.is_dir(), living.poll()) == (False, True, None)
     assert _names(cache / "runs") == [kept.name, f"{kept.name}.lock"]
 
@@ -200,7 +200,7 @@ def test_size_is_told_part_by_part(cache: Path, tmp_path: Path) -> None:
         "runs at work, or killed",
         "in all",
     ]
-    assert "2.0 MB" in done.stdout.splitlines()[0]
+    assert "1.9 MiB" in done.stdout.splitlines()[0]
 
 
 def test_prune_keeps_what_was_used_lately(cache: Path, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from difyoff.difypkg.daemons import release, releases
 from difyoff.difypkg.diagnosis import page
-from difyoff.difypkg.site import MIB, SiteSetting, site_findings, site_settings, size_verdict
+from difyoff.difypkg.site import SiteSetting, site_findings, site_settings, size_verdict
+from difyoff.difypkg.sizes import MIB
 
 
 def settings(

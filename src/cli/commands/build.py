@@ -12,6 +12,7 @@ from ... import __version__
 from ...difypkg import daemons
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
 from ...difypkg.place import PluginPlace
+from ...difypkg.sizes import human_size
 from ...difypkg.target import TARGETS
 from ...render.documents import (
     BuildDocument,
@@ -33,8 +34,8 @@ from ...sets.shard import Shard
 from ...sources.source import Access
 from ...sources.table import locate_member, plugin_key
 from ...uvrun.environment import read_index_settings
-from ..console import human_size, put, say, show_stage
-from ..options import common, sbom_option, site_options
+from ..console import put, say, show_stage
+from ..options import Suffix, common, sbom_option, site_options
 from ..places import Told, Wish, expand, offline_option, open_access, write_copy
 from ..progress import BuildView
 from ..reports import check_reports, emit
@@ -45,6 +46,7 @@ from ..sets import (
     config_option,
     current_set,
     plugins_or_set,
+    show_site,
     show_summary,
 )
 from ..site import Site
@@ -90,7 +92,9 @@ if TYPE_CHECKING:
 @click.option("--shard", type=ShardText(), metavar="I/N", help="Build the I-th of N parts, for one of N machines.")
 @click.option("--locked", is_flag=True, help="Build what difyoff.lock pins, and refuse what is not what was locked.")
 @offline_option
-@click.option("--suffix", default="-offline", show_default=True, help="What the package's file name ends with.")
+@click.option(
+    "--suffix", type=Suffix(), default="-offline", show_default=True, help="What the package's file name ends with."
+)
 @click.option("--force", is_flag=True, help="Replace an existing file that differs.")
 @click.option("--with-env", is_flag=True, help="Pack a plugin folder's .env, which is left out otherwise.")
 @sbom_option
@@ -173,8 +177,12 @@ def command(
             on_path=(lambda path: None) if as_json else put,
             quiet=quiet,
         )
-    if at_once and not quiet:
-        show_summary(results)
+    if not quiet:
+        if len(results) > 1:
+            show_summary(results)
+        show_site(results, options.release)
+        if verify_backend is None and any(result.package for result in results):
+            say("not verified: use --verify")
     code = worst(Exit(result.exit_code) for result in results)
     document = BuildDocument(results=tuple(results), exit_code=code)
     emit(document, as_json=as_json, reports=reports)
@@ -348,20 +356,16 @@ def _build_one(wish: Wish, bench: _Bench, told: Told, *, quiet: bool, job: Job |
             diagnosis=error.report.first_failure(),
         )
     if not quiet:
-        _show(built, options)
+        _show(built)
     findings = (*told.take(), *built.contents.findings)
     result = _result(wish.name, built, options)
     return replace(result, findings=findings, origin=place.origin, verification=gate.report if gate else None)
 
 
-def _show(built: OfflinePackage, options: Options) -> None:
+def _show(built: OfflinePackage) -> None:
     package = built.package
     say(f"{package.path.name}  {human_size(package.size)}  sha256 {package.sha256}")
     say(str(package.identity))
-    say("")
-    say(f"On the site, before uploading (daemon {options.release}):")
-    for setting in built.site:
-        say(f"  {setting.name}={setting.value}   {setting.reason}")
 
 
 def _result(name: str, built: OfflinePackage, options: Options) -> BuildResult:

@@ -8,11 +8,12 @@ from packaging.version import Version
 
 from ...difypkg.daemons import releases
 from ...difypkg.diagnosis import DifyoffError, Exit
+from ...difypkg.sizes import human_size
 from ...sandbox.cache import clean_cache, collect_garbage, folder_size, is_cache, use_cache
 from ...transfer.store import WheelStore
 from ...uvrun.environment import read_index_settings
 from ...uvrun.uv import LOCK_UV, fetch_uv
-from ..console import human_size, put, say
+from ..console import put, say
 from ..options import site_options
 from ..site import Site
 

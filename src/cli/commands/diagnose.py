@@ -44,10 +44,10 @@ _MANY: Final = 3  # plugins that are named one by one
 
 
 @click.command("diagnose")
-@click.argument("file", default="-", type=click.Path(dir_okay=False), metavar="[FILE|-]")
+@click.argument("file", default="-", metavar="[FILE|-]")
 @click.option(
     "--package",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="The package that should have been installed; the log is compared with it.",
 )
 @common
@@ -78,6 +78,10 @@ def _diagnose(file: str, package: Path | None) -> DiagnoseResult:
         stdin = cast("BufferedReader", sys.stdin.buffer)
         with nullcontext(stdin) if file == "-" else Path(file).open("rb") as stream:
             seen = diagnose_log(log_lines(stream))
+    except FileNotFoundError as error:
+        raise DifyoffError(
+            Diagnosis(slug="file-not-found", message=f"{file} does not exist", hint="Check the path.")
+        ) from error
     except OSError as error:
         raise DifyoffError(
             Diagnosis(slug="file-not-readable", message=f"{file} cannot be read: {error.strerror}")

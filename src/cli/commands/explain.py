@@ -1,10 +1,12 @@
 """`difyoff explain SLUG`: print the page of a diagnosis."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterable, Sequence
 
 import click
 
-from ...difypkg.diagnosis import Exit, page, slugs
+from ...difypkg.diagnosis import Exit, Page, page, slugs
 from ..console import put
 
 
@@ -23,7 +25,7 @@ def command(slug: str | None, everything: bool, as_json: bool) -> int:
         _print_document(slugs())
         return Exit.DONE
     if everything:
-        put("\n\n".join(f"{each}: {page(each).title}\n\n{page(each).text}" for each in slugs()))
+        _put_pages(map(page, slugs()))
         return Exit.DONE
     if slug is None:
         width = max(map(len, slugs()))
@@ -41,8 +43,22 @@ def command(slug: str | None, everything: bool, as_json: bool) -> int:
     if as_json:
         _print_document((slug,))
     else:
-        put(f"{found.slug}: {found.title}\n\n{found.text}")
+        _put_pages((found,))
     return Exit.DONE
+
+
+def _put_pages(pages: Iterable[Page]) -> None:
+    """Print pages: formatted on a terminal, as Markdown elsewhere."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        put("\n\n".join(f"{each.slug}: {each.title}\n\n{each.text}" for each in pages))
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console(width=min(Console().width, 100))
+    for each in pages:
+        console.print(f"{each.slug}: {each.title}\n", style="bold", markup=False, highlight=False)
+        console.print(Markdown(each.text))
 
 
 def _print_document(chosen: Sequence[str]) -> None:

@@ -11,9 +11,10 @@ from ...difypkg.daemons import Layout, Release, Settings, plan, releases
 from ...difypkg.dependencies import offline_marks
 from ...difypkg.diagnosis import DifyoffError, Exit, worst
 from ...difypkg.place import local_place
+from ...difypkg.sizes import human_size
 from ...render.documents import InspectDocument, InspectResult, ReleasePlan, SignatureDocument
 from ...repack.source import Plugin, open_plugin
-from ..console import human_size, printable, put, show_error, show_finding
+from ..console import printable, put, show_error, show_finding
 from ..options import common
 from ..reports import check_reports, emit
 

@@ -41,7 +41,7 @@ def find_original(package: Package) -> Iterator[Finding]:
             message="this is an original package, not an offline one: it has no wheels",
             context=tuple(context),
             note="The daemon would fetch every dependency from a package index.",
-            hint=f"Make it offline where there is a network: `difyoff build {package.path.name}`",
+            hint=f"Make it offline where there is a network: `difyoff build {package.path.name}`.",
         )
     )
 

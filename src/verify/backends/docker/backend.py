@@ -150,7 +150,7 @@ def _findings(facts: ImageFacts, scenario: Scenario, image: DaemonImage) -> Iter
         yield Diagnosis(
             slug="stand-in-image",
             message=f"{image.reference} is a stand-in that imitates the daemon's image, not the image itself",
-            hint=f"verify in {name_image(scenario)} before you rely on it",
+            hint=f"Verify in {name_image(scenario)} before you rely on it.",
         )
     target = scenario.target
     glibc = ".".join(map(str, facts.glibc)) if facts.glibc else "none"
@@ -165,7 +165,7 @@ def _findings(facts: ImageFacts, scenario: Scenario, image: DaemonImage) -> Iter
             slug="image-differs",
             message=f"{image.reference} is not what difyoff knows of daemon {scenario.release}; the image was believed",
             context=differences,
-            hint="for a package made for exactly this image, save it with `difyoff target probe`",
+            hint="Save the image's target with `difyoff target probe` to make a package for exactly this image.",
         )
 
 
@@ -210,7 +210,7 @@ def _refusal(cause: str, code: int | None) -> Diagnosis:
         slug="daemon-refuses",
         message=f"the daemon's own `plugin run` {how} over this package",
         context=tuple(lines[-_LINES:]),
-        hint="see what it says above; `difyoff verify` without it tells which step fails",
+        hint="Read what it says above; `difyoff verify` without it says which step fails.",
     )
 
 
@@ -228,7 +228,7 @@ def _name_library(check: Check) -> Check:
             diagnosis,
             slug="system-library-missing",
             message=f"a wheel of the package needs {match[1]}, which the daemon's image does not have",
-            hint=f"add the library to an image of your own made from the daemon's (`FROM {REPOSITORY}:…`), or ask the"
-            " plugin's author for a wheel that carries it",
+            hint=f"Add the library to an image of your own made from the daemon's (`FROM {REPOSITORY}:…`), or ask the"
+            " plugin's author for a wheel that carries it.",
         ),
     )

@@ -94,7 +94,7 @@ def unusable(why: str, *context: str) -> Diagnosis:
         slug="image-unusable",
         message=f"this is no image of the plugin daemon: {why}",
         context=tuple(line for text in context for line in text.strip().splitlines()[-4:]),
-        hint="name the daemon's image, such as `--image langgenius/dify-plugin-daemon:0.6.10-local`",
+        hint="Name the daemon's image, such as `--image langgenius/dify-plugin-daemon:0.6.10-local`.",
     )
 
 
