@@ -106,3 +106,16 @@ def test_every_option_that_a_page_names_is_one_of_ours_or_of_a_tool_it_names() -
     }
 
     assert unknown == set()
+
+
+def test_every_claim_of_security_names_tests_that_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    claims = re.split(r"^\d+\. ", text, flags=re.MULTILINE)[1:]
+    named = [re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", claim) for claim in claims]
+    assert all(named)
+    absent = [
+        f"{file}::{test}"
+        for file, test in (each for tests in named for each in tests)
+        if f"def {test}(" not in (ROOT / file).read_text(encoding="utf-8")
+    ]
+    assert absent == []
