@@ -37,16 +37,27 @@ class Isolation:
     name: Rung
     host_protected: bool
 
+    @property
+    def can_hide(self) -> bool:
+        """Whether single files of the host can be hidden: only where there is a view of its own."""
+        return self.name in ("netns", "userns")
+
     def wrap(
-        self, argv: Sequence[str], *, writable: Iterable[Path] = (), readable: Iterable[Path] = ()
+        self,
+        argv: Sequence[str],
+        *,
+        writable: Iterable[Path] = (),
+        readable: Iterable[Path] = (),
+        hidden: Iterable[Path] = (),
     ) -> tuple[str, ...]:
         """Return the argv that runs `argv` in isolation, in the same environment and working directory.
 
         Of the host only system folders are visible, and `readable` and `writable` (files or folders, absolute, at the
         same paths inside); the interpreter, uv and the working directory must be among them. Of the folders above them
         only the names are there, and no stray `uv.toml`. Give one work folder rather than several: files can neither
-        be linked nor moved from one to another. The exit code and signals are the command's own, and nothing it started
-        outlives it; code 125 with a line on stderr means that it was not run.
+        be linked nor moved from one to another. Files that are `hidden` cannot be opened, where `can_hide`. The exit
+        code and signals are the command's own, and nothing it started outlives it; code 125 with a line on stderr means
+        that it was not run.
         """
         if self.name == "none":
             return tuple(argv)
@@ -56,6 +67,7 @@ class Isolation:
             "protect": self.host_protected,
             "writable": [str(path) for path in writable],
             "readable": [str(path) for path in readable],
+            "hidden": [str(path) for path in hidden],
         }
         launcher = (sys.executable, "-I", "-S", "-c", _BOOT, str(_PACKAGES))
         return (*launcher, json.dumps(specification), *argv)

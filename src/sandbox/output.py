@@ -56,10 +56,16 @@ class LineTooLongError(Exception):
 
 
 class Running:
-    """A program that runs on while its output is read; `poll` gives its exit code, None while it runs."""
+    """A program that runs on while its output is read; `poll` gives its exit code, None while it runs.
 
-    def __init__(self, pieces: Iterator[tuple[bytes, bytes]], poll: Callable[[], int | None]) -> None:
+    `pid` is its process id on this machine, None for one in a container.
+    """
+
+    def __init__(
+        self, pieces: Iterator[tuple[bytes, bytes]], poll: Callable[[], int | None], pid: int | None = None
+    ) -> None:
         self.poll = poll
+        self.pid = pid
         self._pieces = pieces
         self._rest = b""
         self._read: deque[str] = deque()  # a caller that stops listening finds the rest of what was read here

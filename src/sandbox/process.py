@@ -94,7 +94,7 @@ def start(command: Command, *, cancel: threading.Event | None = None) -> Iterato
     """
     with _spawn(command, stdin=subprocess.PIPE) as process:
         _log.debug("%s  (started)", command)
-        yield Running(_output(process, cancel), process.poll)
+        yield Running(_output(process, cancel), process.poll, process.pid)
 
 
 @contextmanager

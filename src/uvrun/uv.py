@@ -166,7 +166,7 @@ def _need_installed() -> Uv:
 
 def _find_cached(version: str, cache: Path) -> Uv | None:
     """Return the release that the cache has, once its content is seen to be what was fetched; remove any other."""
-    for path in (cache / "uv" / version).glob("*/uv"):
+    for path in (cache / "uv" / version).glob("?" * 64 + "/uv"):
         if _hash(path) == path.parent.name:
             with suppress(OSError):
                 os.utime(path.parent)

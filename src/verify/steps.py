@@ -3,18 +3,20 @@
 A backend is a `Sandbox`; everything else, the plan and the judging, is the same for all of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import PurePath
-from typing import Final, Literal, Protocol
+from pathlib import Path, PurePath
+from typing import Any, Final, Literal, Protocol
 
 from ..difypkg.daemons import Layout, Plan, Step, plan
 from ..difypkg.diagnosis import Diagnosis, Exit, page
+from ..difypkg.image import ImageContents
 from ..difypkg.names import PYPROJECT
 from ..difypkg.target import Target
 from ..sandbox.process import Outcome
 from . import judge, sdk
+from .borrowed import Borrowed, explain_borrowed, explain_missing_library, find_missing_library
 from .launch import Launch, Process, await_heartbeat, watch
 from .look import State
 from .package import Package
@@ -59,8 +61,21 @@ class Sandbox(Protocol):
     def run(self, step: Step) -> Outcome:
         """Run a step to its end or to its limits."""
 
-    def start(self, step: Step) -> AbstractContextManager[Process]:
-        """Start a plugin; it and all it started end on leaving."""
+    def start(self, step: Step, hidden: Collection[Path] = ()) -> AbstractContextManager[Process]:
+        """Start a plugin, with some files `hidden` from it where `can_hide`; it and all it started end on leaving."""
+        ...
+
+    @property
+    def can_hide(self) -> bool:
+        """Whether files can be hidden from a plugin."""
+
+    @property
+    def image(self) -> ImageContents | None:
+        """What the daemon's image has, where this is not the image; None in an image."""
+
+    def find_borrowed(self, process: Any) -> tuple[Borrowed, ...]:
+        """Return the libraries that a started plugin has open and the daemon's image does not have."""
+        ...
 
     def look(self, cache: PurePath) -> State:
         """Look at the plugin's folder, the working folder and uv's cache, as `verify.look.look` does."""
@@ -226,8 +241,11 @@ class _Run:
         limit = step.total or step.silence or 0
         with self._sandbox.start(watch(step, self._sandbox.layout)) as process:
             launch = await_heartbeat(process, timeout=limit)
+            borrowed = self._sandbox.find_borrowed(process) if launch.ready else ()
         attempts = self._sandbox.read_attempts()
-        if launch.ready:
+        if borrowed:
+            yield self._start_without(borrowed, step, limit)
+        elif launch.ready:
             yield Check(
                 name="start", status="passed", message=f"ready in {launch.seconds:.1f} s", seconds=launch.seconds
             )
@@ -245,7 +263,37 @@ class _Run:
             argv = (python, "-c", sdk.SCRIPT, ",".join(map(str, stages)))
             yield judge.check_sdk_patch(self._sandbox.run(replace(self._steps["import"], argv=argv)))
 
+    def _start_without(self, borrowed: Sequence[Borrowed], step: Step, limit: int) -> Check:
+        """Start a plugin again, without the libraries of this machine that the image does not have."""
+        names = ", ".join(each.name for each in borrowed)
+        if not self._sandbox.can_hide:
+            message = f"the plugin opens {names}, which the daemon's image does not have and this machine cannot hide"
+            return Check(name="start", required=True, status="skipped", message=message)
+        hidden = [each.path for each in borrowed]
+        with self._sandbox.start(watch(step, self._sandbox.layout), hidden) as process:
+            launch = await_heartbeat(process, timeout=limit)
+            others = self._sandbox.find_borrowed(process) if launch.ready else ()
+        if others:
+            names = ", ".join(each.name for each in others)
+            message = (
+                f"the plugin opens {names} instead of {len(borrowed)} others that the daemon's image does not have"
+            )
+            return Check(name="start", required=True, status="skipped", message=message)
+        if not launch.ready:
+            why = explain_missing_library(names, *launch.stderr.splitlines()[-8:])
+            return Check(name="start", status="failed", diagnosis=why, seconds=launch.seconds)
+        self.findings.append(explain_borrowed(names))
+        message = f"ready in {launch.seconds:.1f} s"
+        return Check(name="start", status="passed", message=message, seconds=launch.seconds)
+
     def _not_started(self, launch: Launch, limit: int, attempts: Iterable[str]) -> Check:
+        library, image = find_missing_library(launch.stderr), self._sandbox.image
+        if library and image and library in image.libraries:
+            message = f"this machine does not have {library}, which the plugin needs and the daemon's image has"
+            return Check(name="start", status="skipped", message=message, seconds=launch.seconds)
+        if library and image:
+            why = explain_missing_library(library, *launch.stderr.splitlines()[-8:])
+            return Check(name="start", status="failed", diagnosis=why, seconds=launch.seconds)
         imported = self._sandbox.run(self._steps["import"])
         return judge.check_not_started(launch, limit=limit, attempts=tuple(attempts), imported=imported)
 

@@ -25,14 +25,16 @@ class _Specification(NamedTuple):
     protect: bool
     writable: tuple[Path, ...]
     readable: tuple[Path, ...]
+    hidden: tuple[Path, ...]
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """Isolate and run a command; end as it ends."""
     parent = os.getppid()
     fields = json.loads(arguments[0])
-    writable, readable = (tuple(map(Path, fields.pop(name))) for name in ("writable", "readable"))
-    specification = _Specification(**fields, writable=writable, readable=readable)
+    for name in ("writable", "readable", "hidden"):
+        fields[name] = tuple(map(Path, fields[name]))
+    specification = _Specification(**fields)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, supervise.HANDLED)
     for number in supervise.HANDLED:  # whoever started us may ignore some: neither we nor the command do
         signal.signal(number, signal.SIG_DFL)
@@ -85,7 +87,7 @@ def _isolate(specification: _Specification) -> None:
     if specification.namespaces:
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC)
         _raise_loopback()
-        view.enter(**shown)
+        view.enter(**shown, hidden=specification.hidden)
         os.chdir(folder)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

@@ -53,16 +53,25 @@ _KEPT: Final = 0xF | 1024 | 2048  # ro, nosuid, nodev, noexec, noatime, nodirati
 _ST_RELATIME: Final = 4096
 
 
-def enter(*, writable: Collection[Path], readable: Collection[Path]) -> None:
+def enter(*, writable: Collection[Path], readable: Collection[Path], hidden: Collection[Path] = ()) -> None:
     """Replace the root of this mount namespace; every path that is shown keeps its name.
 
-    Only `writable` and empty scratch folders can be written to. Needs a mount namespace and a PID namespace of our own;
-    the caller's working directory is lost. Raises `OSError`, also when a path of `writable` is missing.
+    Only `writable` and empty scratch folders can be written to; files that are `hidden` cannot be opened. Needs a mount
+    namespace and a PID namespace of our own; the caller's working directory is lost. Raises `OSError`, also when a path
+    of `writable` is missing.
     """
     sources = {path: path.resolve() for path in (*SYSTEM, *DEVICES, *readable) if path.exists()}
     sources |= {path: path.resolve(strict=True) for path in writable}
     open_ = {sources[path] for path in writable} | set(_SCRATCH)
     shown = {source: source for source in sources.values()} | sources
+    real = {path.resolve() for path in hidden if path.is_file()}
+    # By every name: `/lib` and `/usr/lib` are often one folder, which is shown as two.
+    names = {
+        path / file.relative_to(source)
+        for path, source in shown.items()
+        for file in real
+        if file.is_relative_to(source)
+    }
 
     kernel.mount("", _ROOT, flags=kernel.MS_REC | kernel.MS_PRIVATE)
     base = _SCRATCH[0]
@@ -76,6 +85,7 @@ def enter(*, writable: Collection[Path], readable: Collection[Path]) -> None:
     for path in sorted(shown, key=lambda path: len(path.parts)):
         _show(path, shown[path])
     _furnish()
+    _hide(names)
     kernel.unmount(_HOST)
     _HOST.rmdir()
     _close(open_, {*shown, *_SCRATCH})
@@ -96,6 +106,16 @@ def _show(path: Path, source: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     kernel.mount(host, path, flags=kernel.MS_BIND | kernel.MS_REC)
+
+
+def _hide(files: Collection[Path]) -> None:
+    """Put over each file one that nobody may open, as we have no capability to overrule its mode."""
+    closed = _ROOT / ".closed"
+    closed.touch(mode=0)
+    for file in files:
+        if file.is_file():
+            kernel.mount(closed, file, flags=kernel.MS_BIND)
+    closed.unlink()
 
 
 def _furnish() -> None:

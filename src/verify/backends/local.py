@@ -4,7 +4,7 @@ import os
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -12,14 +12,17 @@ from typing import Final
 
 from ...difypkg.daemons import Layout, Step, newest
 from ...difypkg.diagnosis import Diagnosis, DifyoffError
+from ...difypkg.image import ImageContents, image_contents
 from ...difypkg.target import DAEMON_PYTHON
 from ...sandbox.isolation import LADDER, Isolation, choose_isolation, find_obstacle, prove
+from ...sandbox.opened import list_mapped
 from ...sandbox.output import Running
 from ...sandbox.process import Command, Outcome, run, start
 from ...sandbox.proof import IsolationProof
 from ...sandbox.removal import remove_tree
 from ...uvrun.interpreters import Python, find_python, install_python
 from ...uvrun.uv import LOCK_UV, Uv, installed_uv, provide_uv
+from ..borrowed import Borrowed, find_borrowed, link_programs
 from ..look import State, look, read_attempts
 from ..options import FetchStarted, VerifyOptions, Workplace
 from ..package import Package
@@ -49,7 +52,14 @@ class LocalSandbox:
     machine: Machine
     isolation: Isolation
     readable: tuple[Path, ...]
+    python: Path
+    image: ImageContents
     stopped: threading.Event
+
+    @property
+    def can_hide(self) -> bool:
+        """Whether libraries of this machine can be hidden."""
+        return self.isolation.can_hide
 
     def run(self, step: Step) -> Outcome:
         """Run a step. Raises `DifyoffError` (`isolation-unavailable`) when the isolation is refused after all."""
@@ -59,11 +69,16 @@ class LocalSandbox:
         return outcome
 
     @contextmanager
-    def start(self, step: Step) -> Iterator[Running]:
-        """Start a plugin."""
+    def start(self, step: Step, hidden: Collection[Path] = ()) -> Iterator[Running]:
+        """Start a plugin, with some files of this machine hidden from it."""
         shown = (step.argv[0], "-m", step.argv[-1])  # the watching around it is not the daemon's
-        with start(replace(self._command(step), shown=shown), cancel=self.stopped) as running:
+        with start(replace(self._command(step, hidden), shown=shown), cancel=self.stopped) as running:
             yield running
+
+    def find_borrowed(self, process: Running) -> tuple[Borrowed, ...]:
+        """Return the libraries of this machine that a plugin has open and the image does not have."""
+        assert process.pid is not None
+        return find_borrowed(list_mapped(process.pid), self.image, package=self.work, python=self.python)
 
     def look(self, cache: PurePath) -> State:
         """Look at the work folder, which is this machine's."""
@@ -73,10 +88,10 @@ class LocalSandbox:
         """Return what the started plugin tried to reach."""
         return read_attempts(Path(self.layout.working_path))
 
-    def _command(self, step: Step) -> Command:
+    def _command(self, step: Step, hidden: Collection[Path] = ()) -> Command:
         base = {"PATH": self.layout.path} if step.inherits else {}
         return Command(
-            argv=self.isolation.wrap(step.argv, writable=(self.work,), readable=self.readable),
+            argv=self.isolation.wrap(step.argv, writable=(self.work,), readable=self.readable, hidden=hidden),
             environment={**base, "HOME": str(self.home), **self._shadows(), **step.environment},
             cwd=Path(self.layout.plugin),
             umask=0o022,
@@ -153,7 +168,7 @@ class LocalBackend:
         report = replace(scenario.report(), uv=uv.version, python=ground.python.version, isolation=ground.record)
         work = Path(tempfile.mkdtemp(dir=self._workplace.scratch))
         try:
-            sandbox = _make_sandbox(package, work, ground, uv, stop)
+            sandbox = _make_sandbox(package, scenario, work, ground, uv, stop)
             result = run_steps(sandbox, package, scenario, distrusted=ground.distrusted, strict=self._options.strict)
         except DifyoffError as error:
             check = Check(name="install", required=True, status="skipped", diagnosis=error.diagnosis)
@@ -210,7 +225,9 @@ def _prepare(options: VerifyOptions, workplace: Workplace) -> Ground | _Obstacle
     return Ground(isolation=isolation, record=record, python=_find_python(options, workplace), distrusted=distrusted)
 
 
-def _make_sandbox(package: Package, work: Path, ground: Ground, uv: Uv, stop: threading.Event) -> LocalSandbox:
+def _make_sandbox(
+    package: Package, scenario: Scenario, work: Path, ground: Ground, uv: Uv, stop: threading.Event
+) -> LocalSandbox:
     working = work / "cwd"
     plugin = working / package.folder_name
     home = work / "home"
@@ -219,6 +236,11 @@ def _make_sandbox(package: Package, work: Path, ground: Ground, uv: Uv, stop: th
     # The file itself: inside, a link would stand as a file in a folder without its library.
     python = ground.python
     interpreter = python.path.resolve()
+    image = image_contents(scenario.release, scenario.target.architecture)
+    # Only those programs of this machine that the image has, too; a Python of the user's own has a folder of its own.
+    programs = work / "bin"
+    link_programs(image, _PATH.split(":"), programs)
+    path = str(programs) if str(interpreter.parent) in _PATH.split(":") else f"{interpreter.parent}:{programs}"
     assert package.manifest is not None
     return LocalSandbox(
         work=work,
@@ -226,13 +248,15 @@ def _make_sandbox(package: Package, work: Path, ground: Ground, uv: Uv, stop: th
             plugin=plugin,
             working_path=working,
             uv=uv.path,
-            path=f"{interpreter.parent}:{_PATH}",
+            path=path,
             entrypoint=package.manifest.entrypoint,
         ),
         home=home,
         machine=Machine(architecture=python.machine, python=python.version, glibc=python.glibc),
         isolation=ground.isolation,
         readable=(uv.path, interpreter.parents[1]),
+        python=interpreter.parents[1],
+        image=image,
         stopped=stop,
     )
 

@@ -15,11 +15,12 @@ MAGIC: Final = b"\x7fELF"
 MACHINES: Final = {62: "x86_64", 183: "aarch64"}
 
 _PT_LOAD, _PT_DYNAMIC = 1, 2
-_DT_NULL, _DT_STRTAB, _DT_VERNEED, _DT_VERNEEDNUM = 0, 5, 0x6FFFFFFE, 0x6FFFFFFF
+_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_VERNEED, _DT_VERNEEDNUM = 0, 1, 5, 14, 0x6FFFFFFE, 0x6FFFFFFF
 _MOST_SEGMENTS: Final = 256
 _MOST_DYNAMIC: Final = 64 * 1024
 _MOST_NEEDS: Final = 256
 _LONGEST_NAME: Final = 64
+_LONGEST_LINK: Final = 256
 _GLIBC: Final = re.compile(rb"GLIBC_(\d{1,4})\.(\d{1,4})(?:\.\d{1,4})?\0")
 
 
@@ -72,15 +73,46 @@ class _Reader:
 
 def read_elf(file: Seekable) -> SharedObject:
     """Read a shared object. Raises `NotElfError`."""
-    head = file.read(16)
-    if head[:4] != MAGIC or len(head) < 16 or head[4] not in (1, 2) or head[5] not in (1, 2):
-        raise NotElfError("it does not begin as an ELF file does")
-    reader = _Reader(file, "<" if head[5] == 1 else ">", wide=head[4] == 2)
+    reader = _open(file)
     (machine,) = reader.unpack("H", 18)
     return SharedObject(machine=MACHINES.get(machine, f"machine {machine}"), glibc=_glibc(reader))
 
 
-def _glibc(reader: _Reader) -> tuple[int, int] | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """How the dynamic linker knows a shared object, None where it has no name, and what it loads for it, by name."""
+
+    soname: str | None
+    needed: tuple[str, ...]
+
+
+def read_links(file: Seekable) -> Links:
+    """Read the names in a shared object's dynamic section. Raises `NotElfError`."""
+    reader = _open(file)
+    loads, dynamic = _layout(reader)
+    entries = list(_dynamic(reader, *dynamic)) if dynamic else []
+    places = dict(entries)
+    if _DT_STRTAB not in places:
+        return Links(soname=None, needed=())
+    strings = _offset(places[_DT_STRTAB], loads)
+
+    def name(place: int) -> str:
+        return reader.bytes(strings + place, _LONGEST_LINK).partition(b"\0")[0].decode("utf-8", "replace")
+
+    needed = [value for tag, value in entries if tag == _DT_NEEDED][:_MOST_NEEDS]
+    soname = places.get(_DT_SONAME)
+    return Links(soname=None if soname is None else name(soname), needed=tuple(map(name, needed)))
+
+
+def _open(file: Seekable) -> _Reader:
+    head = file.read(16)
+    if head[:4] != MAGIC or len(head) < 16 or head[4] not in (1, 2) or head[5] not in (1, 2):
+        raise NotElfError("it does not begin as an ELF file does")
+    return _Reader(file, "<" if head[5] == 1 else ">", wide=head[4] == 2)
+
+
+def _layout(reader: _Reader) -> tuple[list[tuple[int, int, int]], tuple[int, int] | None]:
+    """Return where parts of the file are loaded (address, offset, size), and where its dynamic section lies."""
     loads: list[tuple[int, int, int]] = []
     dynamic: tuple[int, int] | None = None
     for kind, offset, address, size in _segments(reader):
@@ -88,9 +120,14 @@ def _glibc(reader: _Reader) -> tuple[int, int] | None:
             loads.append((address, offset, size))
         elif kind == _PT_DYNAMIC:
             dynamic = offset, size
+    return loads, dynamic
+
+
+def _glibc(reader: _Reader) -> tuple[int, int] | None:
+    loads, dynamic = _layout(reader)
     if dynamic is None:
         return None
-    entries = _dynamic(reader, *dynamic)
+    entries = dict(_dynamic(reader, *dynamic))
     if _DT_VERNEED not in entries or _DT_STRTAB not in entries:
         return None
     needs, strings = (_offset(entries[tag], loads) for tag in (_DT_VERNEED, _DT_STRTAB))
@@ -112,16 +149,14 @@ def _segments(reader: _Reader) -> Iterator[tuple[int, int, int, int]]:
         yield kind, offset, address, length
 
 
-def _dynamic(reader: _Reader, offset: int, size: int) -> dict[int, int]:
+def _dynamic(reader: _Reader, offset: int, size: int) -> Iterator[tuple[int, int]]:
     layout = reader.order + ("qQ" if reader.wide else "iI")
     data = reader.bytes(offset, min(size, _MOST_DYNAMIC))
     whole = len(data) - len(data) % struct.calcsize(layout)
-    entries: dict[int, int] = {}
     for tag, value in struct.iter_unpack(layout, data[:whole]):
         if tag == _DT_NULL:
-            break
-        entries[tag] = value
-    return entries
+            return
+        yield tag, value
 
 
 def _offset(address: int, loads: list[tuple[int, int, int]]) -> int:

@@ -15,6 +15,7 @@ from ....difypkg.diagnosis import Diagnosis, DifyoffError
 from ....difypkg.logs.reading import diagnose_log
 from ....sandbox.container import RUNG
 from ....sandbox.engine import REPOSITORY, DaemonImage, Pull, connect, find_image
+from ...borrowed import explain_missing_library, find_missing_library
 from ...options import VerifyOptions, Workplace
 from ...package import Package
 from ...report import Check, IsolationRecord, ScenarioReport, check_stand_in
@@ -27,7 +28,6 @@ _LIFE: Final = 3600  # seconds; more than all of a release's time-outs together
 _COMMANDLINE_LIMIT: Final = 600 + 120  # seconds: uv's own limit and the heartbeat's
 _OWN_CODE: Final = "daemon's own code"
 _PACKAGE: Final = PurePosixPath("/tmp/package.difypkg")
-_LIBRARY: Final = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file")
 _LINES: Final = 12
 
 
@@ -215,20 +215,9 @@ def _refusal(cause: str, code: int | None) -> Diagnosis:
 
 
 def _name_library(check: Check) -> Check:
-    """Say it where a plugin does not start for want of a system library."""
+    """Say it where a plugin does not start because a system library is missing."""
     diagnosis = check.diagnosis
     if diagnosis is None or diagnosis.slug != "plugin-does-not-start":
         return check
-    match = _LIBRARY.search("\n".join(diagnosis.context))
-    if match is None:
-        return check
-    return replace(
-        check,
-        diagnosis=replace(
-            diagnosis,
-            slug="system-library-missing",
-            message=f"a wheel of the package needs {match[1]}, which the daemon's image does not have",
-            hint=f"Add the library to an image of your own made from the daemon's (`FROM {REPOSITORY}:…`), or ask the"
-            " plugin's author for a wheel that carries it.",
-        ),
-    )
+    name = find_missing_library("\n".join(diagnosis.context))
+    return check if name is None else replace(check, diagnosis=explain_missing_library(name, *diagnosis.context))

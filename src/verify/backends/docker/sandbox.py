@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from importlib.resources import files
 from pathlib import Path, PurePath, PurePosixPath
@@ -16,6 +17,7 @@ from ....sandbox.process import Outcome
 from ....sandbox.proof import IsolationProof
 from ....sandbox.tar import list_files
 from ... import look
+from ...borrowed import Borrowed
 from ...package import Package
 from ...report import IsolationRecord
 from ...steps import Machine
@@ -71,6 +73,9 @@ class DaemonSandbox:
         """The home folder of the image's user."""
         return PurePosixPath(self.facts.home)
 
+    image: Final = None
+    can_hide: Final = False
+
     @property
     def machine(self) -> Machine:
         """What the image is made of."""
@@ -98,9 +103,13 @@ class DaemonSandbox:
         """Run a step to its end or to its limits."""
         return self._container.run(_command(step))
 
-    def start(self, step: Step) -> AbstractContextManager[Running]:
-        """Start a plugin; everything that runs in the container ends on leaving."""
+    def start(self, step: Step, hidden: Collection[Path] = ()) -> AbstractContextManager[Running]:
+        """Start a plugin; everything that runs in the container ends on leaving. There is nothing to hide."""
         return self._container.start(_command(step))
+
+    def find_borrowed(self, _: Running) -> tuple[Borrowed, ...]:
+        """Return nothing: what is in the image is the image's."""
+        return ()
 
     def look(self, cache: PurePath) -> look.State:
         """Look at the plugin's folder, the working folder and uv's cache, as `verify.look.look` does."""
