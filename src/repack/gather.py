@@ -9,7 +9,7 @@ from ..difypkg.site import size_verdict
 from ..difypkg.sizes import human_size
 from ..transfer.fetch import Download, Fetched, fetch, sizes
 from .events import Done, Listener
-from .inspection import inspect_wheels
+from .inspection import inspect_early, inspect_wheels
 from .options import Options
 from .package import size_findings
 from .resolution import ArchiveSource, FolderSource, Pin, Resolution, WheelSource
@@ -94,7 +94,13 @@ def _download(source: WheelSource | ArchiveSource) -> Download:
 def _fetch(resolution: Resolution, workshop: Workshop, listen: Listener) -> Mapping[str, Fetched]:
     """Bring every file into the store; return them by URL."""
     sources = [pin.source for pin in resolution.pins if isinstance(pin.source, WheelSource | ArchiveSource)]
-    results = fetch([_download(source) for source in sources], workshop.store, workshop.client, on_progress=listen)
+    results = fetch(
+        [_download(source) for source in sources],
+        workshop.store,
+        workshop.client,
+        on_progress=listen,
+        on_arrival=lambda fetched: inspect_early(fetched, workshop.store),
+    )
     fetched = {each.download.url: each for each in results}
     new = [each for each in fetched.values() if not each.from_store]
     size = human_size(sum(each.size for each in new))

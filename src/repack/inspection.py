@@ -8,6 +8,7 @@ from typing import Final
 
 from ..difypkg.archives.wheel import RULES, WheelFault, WheelReport, check_wheel
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..transfer.fetch import Fetched
 from ..transfer.store import WheelStore
 from .wheels import Wheel
 
@@ -23,7 +24,7 @@ def inspect_wheels(wheels: Sequence[Wheel], store: WheelStore) -> tuple[tuple[Wh
     contradicts itself.
     """
     with ThreadPoolExecutor(_READERS) as pool:
-        reports = list(pool.map(lambda wheel: _inspect(wheel, store), wheels))
+        reports = list(pool.map(lambda wheel: _inspect(wheel.filename, wheel.sha256, store), wheels))
     faults = [(report, fault) for report in reports for fault in report.faults]
     if faults:
         lines = [f"{report.filename}: {fault.detail}" for report, fault in faults]
@@ -44,6 +45,12 @@ def inspect_wheels(wheels: Sequence[Wheel], store: WheelStore) -> tuple[tuple[Wh
     return judged, (_unusual(unusual),) if unusual else ()
 
 
+def inspect_early(fetched: Fetched, store: WheelStore) -> None:
+    """Judge a wheel that was just fetched, while others are on their way; what is wrong is told by `inspect_wheels`."""
+    if fetched.download.filename.endswith(".whl"):
+        _inspect(fetched.download.filename, fetched.sha256, store)
+
+
 def _unusual(lines: Sequence[str]) -> Diagnosis:
     return Diagnosis(
         slug="unusual-wheel",
@@ -52,24 +59,24 @@ def _unusual(lines: Sequence[str]) -> Diagnosis:
     )
 
 
-def _inspect(wheel: Wheel, store: WheelStore) -> WheelReport:
-    if (known := _recall(wheel, store)) is not None:
+def _inspect(filename: str, sha256: str, store: WheelStore) -> WheelReport:
+    if (known := _recall(filename, sha256, store)) is not None:
         return known
-    with store.path(wheel.sha256).open("rb", buffering=0) as file:
-        report = check_wheel(file, wheel.filename, wheel.sha256)
+    with store.path(sha256).open("rb", buffering=0) as file:
+        report = check_wheel(file, filename, sha256)
     if not report.faults:
-        store.remember(wheel.sha256, json.dumps({"rules": RULES, **asdict(report)}))
+        store.remember(sha256, json.dumps({"rules": RULES, **asdict(report)}))
     return report
 
 
-def _recall(wheel: Wheel, store: WheelStore) -> WheelReport | None:
+def _recall(filename: str, sha256: str, store: WheelStore) -> WheelReport | None:
     """Return what an earlier run found, under the same name and by the same rules."""
     try:
-        known = json.loads(store.recall(wheel.sha256) or "null")
-        if known["rules"] != RULES or known["filename"] != wheel.filename or known["faults"]:
+        known = json.loads(store.recall(sha256) or "null")
+        if known["rules"] != RULES or known["filename"] != filename or known["faults"]:
             return None
         return WheelReport(
-            filename=wheel.filename,
+            filename=filename,
             waived=tuple(WheelFault(**fault) for fault in known["waived"]),
             code=tuple(known["code"]),
             notes=tuple(known["notes"]),

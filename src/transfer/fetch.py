@@ -83,11 +83,13 @@ def fetch(
     *,
     jobs: int = 16,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_arrival: Callable[[Fetched], None] = lambda fetched: None,
 ) -> tuple[Fetched, ...]:
     """Bring every download into the store and return them in the same order.
 
-    `on_progress` is called in the caller's thread. The first error ends the others; what came of a file stays in the
-    store for the next run. Raises `DifyoffError`: `hash-mismatch`, `size-mismatch`, `file-not-on-index`,
+    `on_progress` is called in the caller's thread, `on_arrival` for each file that is new to the store, in the thread
+    that brought it, while others are still on their way. The first error ends the others; what came of a file stays in
+    the store for the next run. Raises `DifyoffError`: `hash-mismatch`, `size-mismatch`, `file-not-on-index`,
     `index-unauthorised`, `index-unreachable`, `tls-failed`, `unsafe-redirect`, `disk-full`, `store-not-writable`.
     """
     wanted = {download.key: download for download in downloads}
@@ -104,7 +106,7 @@ def fetch(
     total = None if any(download.size is None for download in missing) else sum(each.size or 0 for each in missing)
     received = 0
     done: dict[str, Fetched] = {}
-    work = parallel(lambda download: _bring(download, store, client), order, jobs, on_stop=client.interrupt)
+    work = parallel(lambda download: _bring(download, store, client, on_arrival), order, jobs, on_stop=client.interrupt)
     with closing(work) as events:
         for event in events:
             if isinstance(event, Fetched):
@@ -136,13 +138,17 @@ def _ask(item: tuple[int, Download], client: Client) -> Generator[tuple[int, int
     yield index, size
 
 
-def _bring(download: Download, store: WheelStore, client: Client) -> Generator[int | Fetched, None, None]:
+def _bring(
+    download: Download, store: WheelStore, client: Client, on_arrival: Callable[[Fetched], None]
+) -> Generator[int | Fetched, None, None]:
     """Yield the bytes received (less than 0: thrown away again), then the file; closing the generator ends the work."""
     with store.turn(download.key):  # another build of this run may be bringing the same file
-        yield from _bring_alone(download, store, client)
+        yield from _bring_alone(download, store, client, on_arrival)
 
 
-def _bring_alone(download: Download, store: WheelStore, client: Client) -> Generator[int | Fetched, None, None]:
+def _bring_alone(
+    download: Download, store: WheelStore, client: Client, on_arrival: Callable[[Fetched], None]
+) -> Generator[int | Fetched, None, None]:
     if download.sha256 and (size := store.intact(download.sha256)) is not None:
         yield Fetched(download=download, sha256=download.sha256, size=size, from_store=True)
         return
@@ -162,7 +168,9 @@ def _bring_alone(download: Download, store: WheelStore, client: Client) -> Gener
         if problem := _problem(download, part):
             part.restart()  # wrong bytes are nothing to resume from
             raise DifyoffError(problem)
-        yield Fetched(download=download, sha256=store.commit(part), size=part.size, from_store=False)
+        fetched = Fetched(download=download, sha256=store.commit(part), size=part.size, from_store=False)
+    on_arrival(fetched)
+    yield fetched
 
 
 def _complete(download: Download, part: Partial) -> bool:
