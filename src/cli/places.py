@@ -101,6 +101,9 @@ def write_copy(made: Sequence[tuple[Wish, BuildResult]], options: Options) -> Pa
     collection = made[0][0].collection if made else None
     if collection is None or collection.rewrite is None:
         return None
+    if len(made) < len(collection.members):
+        say(f"{collection.name} is not copied: only a part of its plugins is built here")
+        return None
     failed = [wish.name for wish, result in made if result.package is None]
     if failed:
         say(f"{collection.name} is not copied: {len(failed)} of its {len(made)} plugins were not built")

@@ -222,7 +222,7 @@ def show_summary(results: Sequence[BuildResult]) -> None:
     """Show a table of the results."""
     rows = [
         (
-            result.input,
+            (result.identity or "").partition(":")[0] or result.input,
             (result.identity or "").partition("@")[0].rpartition(":")[2] or "-",
             result.status,
             human_size(result.package.size) if result.package else "-",
