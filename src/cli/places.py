@@ -14,6 +14,7 @@ from ..difypkg.files import output_errors, temporary_name
 from ..difypkg.identity import IDENTIFIER_PATTERN, Identity
 from ..render.documents import BuildResult
 from ..repack.options import Options
+from ..sandbox.cache import use_cache
 from ..sources.settings import read_source_settings
 from ..sources.shelf import Shelf
 from ..sources.source import Access, Collection, Member
@@ -72,12 +73,13 @@ def open_access(
     """Yield the way to the sources; of several versions of Dify the oldest decides what is the latest plugin."""
     client = Client(version=__version__, offline=offline)
     try:
-        yield Access(
-            settings=read_source_settings(os.environ, dify=min(dify, key=sort_key, default=None)),
-            client=client,
-            shelf=Shelf(cache.expanduser().absolute()),
-            listen=listen,
-        )
+        with use_cache(cache.expanduser().absolute()):
+            yield Access(
+                settings=read_source_settings(os.environ, dify=min(dify, key=sort_key, default=None)),
+                client=client,
+                shelf=Shelf(cache.expanduser().absolute()),
+                listen=listen,
+            )
     finally:
         client.close()
 

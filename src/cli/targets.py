@@ -17,7 +17,8 @@ SCHEMA_VERSION: Final = 1
 class TargetFile:
     """A target and where it was read off: the image's reference, its digest and its uv; these three only for people.
 
-    Markers and tags follow from the architecture, the Python version and glibc's two numbers.
+    Markers and tags follow from the architecture, the Python version and glibc's two numbers. `libraries` and
+    `programs` are the image's, by name; a file without them means a published image's.
     """
 
     architecture: str
@@ -26,12 +27,20 @@ class TargetFile:
     uv: str | None = None
     image: str | None = None
     digest: str | None = None
+    libraries: tuple[str, ...] | None = None
+    programs: tuple[str, ...] | None = None
 
     @property
     def target(self) -> Target:
         """The target itself."""
         architecture = next(name for name in ARCHITECTURES if name == self.architecture)
-        return Target(architecture=architecture, python=self.python, glibc=self.glibc)
+        return Target(
+            architecture=architecture,
+            python=self.python,
+            glibc=self.glibc,
+            libraries=None if self.libraries is None else frozenset(self.libraries),
+            programs=None if self.programs is None else frozenset(self.programs),
+        )
 
 
 def write_target(path: Path, file: TargetFile) -> None:
@@ -58,6 +67,8 @@ def read_target(path: Path) -> TargetFile:
             uv=data.get("uv"),
             image=data.get("image"),
             digest=data.get("digest"),
+            libraries=_names(data.get("libraries")),
+            programs=_names(data.get("programs")),
         )
         if file.architecture not in ARCHITECTURES or file.target.python_minor != DAEMON_PYTHON:
             raise ValueError(f"no daemon runs on {file.architecture} with Python {file.python}")
@@ -72,3 +83,7 @@ def read_target(path: Path) -> TargetFile:
             )
         ) from error
     return file
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else tuple(map(str, value))

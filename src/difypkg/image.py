@@ -9,7 +9,7 @@ from importlib.resources import files
 from packaging.version import Version
 
 from .daemons import Release
-from .target import Architecture
+from .target import Architecture, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +20,18 @@ class ImageContents:
     programs: frozenset[str]
 
 
+def image_contents(release: Release, target: Target) -> ImageContents:
+    """Return what the image has: the target's own, where they were read off one, else the release's published one."""
+    published = _published(release, target.architecture)
+    return ImageContents(
+        libraries=published.libraries if target.libraries is None else target.libraries,
+        programs=published.programs if target.programs is None else target.programs,
+    )
+
+
 @cache
-def image_contents(release: Release, architecture: Architecture) -> ImageContents:
-    """Return what the published image of a release has (`image.toml`)."""
+def _published(release: Release, architecture: Architecture) -> ImageContents:
+    """Read `image.toml`."""
     libraries: set[str] = set()
     programs: set[str] = set()
     for change in tomllib.loads((files("difyoff.difypkg") / "image.toml").read_text(encoding="utf-8"))["change"]:

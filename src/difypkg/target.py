@@ -1,7 +1,7 @@
 """What a package is made for: markers, ordered wheel tags and uv's platform name."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Literal, cast
@@ -30,12 +30,15 @@ class Target:
     """A machine that runs the plugin daemon's image.
 
     `python` is the full version of its CPython (`3.12.3`), `glibc` the two numbers of its C library. The markers are
-    those of PEP 508, the tags those of PEP 425, best first.
+    those of PEP 508, the tags those of PEP 425, best first. `libraries` and `programs` are what the image has of them,
+    by name, None where it is a published one (`difypkg.image`); they do not make it another target.
     """
 
     architecture: Architecture
     python: str = IMAGE_PYTHON
     glibc: tuple[int, int] = IMAGE_GLIBC
+    libraries: frozenset[str] | None = field(default=None, repr=False, compare=False)
+    programs: frozenset[str] | None = field(default=None, repr=False, compare=False)
 
     @property
     def machine(self) -> str:

@@ -355,6 +355,9 @@ def test_a_target_is_read_off_an_image(daemon_image: str, tmp_path: Path) -> Non
     target = json.loads(shown.stdout)
     assert target["image"] == daemon_image
     assert target["digest"].startswith("sha256:")
+    assert "libc.so.6" in target["libraries"]
+    assert {"sh", "bash", "python3.12"} <= set(target["programs"])
+    assert "libmagic.so.1" not in target["libraries"]
     assert target["markers"]["python_full_version"] == target["python"]
     major, minor = target["glibc"]
     assert f"cp312-cp312-manylinux_{major}_{minor}_{target['markers']['platform_machine']}" in target["tags"]

@@ -10,6 +10,7 @@ import pytest
 
 from difyoff.difypkg.daemons import release
 from difyoff.difypkg.image import image_contents
+from difyoff.difypkg.target import TARGETS
 from difyoff.sandbox.isolation import choose_isolation
 from kit.broken import build_good, read, write
 from kit.cli import Run, difyoff
@@ -18,7 +19,7 @@ from kit.uvs import python312
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or python312() is None, reason="nothing is started here")
 
-IMAGE = image_contents(release("0.6.10"), "amd64" if os.uname().machine == "x86_64" else "arm64")
+IMAGE = image_contents(release("0.6.10"), TARGETS["amd64" if os.uname().machine == "x86_64" else "arm64"])
 # Opened by C alone, as cffi does it: no audit hook sees it.
 _OPEN = """
 import ctypes, os
@@ -146,17 +147,17 @@ def test_what_is_opened_or_run(
     [("0.3.0", "libcairo.so.2", "ffmpeg"), ("0.3.1", "libcurl-gnutls.so.4", "git"), ("0.6.10", "libgif.so.7", "tini")],
 )
 def test_an_image_has_what_its_dockerfile_installs(daemon: str, library: str, program: str) -> None:
-    here = image_contents(release(daemon), "amd64")
+    here = image_contents(release(daemon), TARGETS["amd64"])
     assert library in here.libraries
     assert program in here.programs
     assert "libmagic.so.1" not in here.libraries
-    other = image_contents(release(daemon), "arm64")
+    other = image_contents(release(daemon), TARGETS["arm64"])
     assert library in other.libraries
     assert "ld-linux-aarch64.so.1" in other.libraries
     assert not [name for name in other.libraries | other.programs if "x86" in name.replace("x86_64-v", "")]
 
 
 def test_an_older_image_lacks_what_came_later() -> None:
-    assert "git" not in image_contents(release("0.3.0"), "amd64").programs
-    assert "cmake" not in image_contents(release("0.3.1"), "amd64").programs
-    assert "tini" not in image_contents(release("0.5.3"), "amd64").programs
+    assert "git" not in image_contents(release("0.3.0"), TARGETS["amd64"]).programs
+    assert "cmake" not in image_contents(release("0.3.1"), TARGETS["amd64"]).programs
+    assert "tini" not in image_contents(release("0.5.3"), TARGETS["amd64"]).programs

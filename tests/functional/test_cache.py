@@ -194,7 +194,7 @@ def test_size_is_told_part_by_part(cache: Path, tmp_path: Path) -> None:
     done = difyoff("cache", "size", "--cache-dir", cache, cwd=tmp_path)
     assert done.code == 0, done.stderr
     assert [line.split(maxsplit=2)[2] for line in done.stdout.splitlines()] == [
-        "wheels",
+        "wheels and fetched plugins",
         "releases of uv",
         "uv's own cache",
         "runs at work, or killed",

@@ -17,7 +17,12 @@ from ..console import put, say
 from ..options import site_options
 from ..site import Site
 
-_PARTS = {"wheels": "wheels", "uv": "releases of uv", "uv-cache": "uv's own cache", "runs": "runs at work, or killed"}
+_PARTS = {
+    "wheels": "wheels and fetched plugins",
+    "uv": "releases of uv",
+    "uv-cache": "uv's own cache",
+    "runs": "runs at work, or killed",
+}
 
 
 @click.group("cache")

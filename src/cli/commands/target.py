@@ -75,6 +75,8 @@ def probe(image: str, output: Path | None, pull: "Pull", platform: str | None) -
         uv=facts.uv,
         image=found.reference,
         digest=found.digest,
+        libraries=None if target.libraries is None else tuple(sorted(target.libraries)),
+        programs=None if target.programs is None else tuple(sorted(target.programs)),
     )
     if output is None:
         put(to_json(file))
@@ -92,6 +94,8 @@ def _describe(file: TargetFile) -> Iterator[str]:
     yield f"python    {target.python}"
     if file.uv:
         yield f"uv        {file.uv}"
+    if target.libraries is not None and target.programs is not None:
+        yield f"contents  {len(target.libraries)} system libraries, {len(target.programs)} programs"
     for name, value in target.environment.items():
         yield f"marker    {name} == {value!r}"
     yield f"tags      {len(target.tags)}, first {target.tags[0]}, last {target.tags[-1]}; all with --json"

@@ -236,7 +236,7 @@ def _make_sandbox(
     # The file itself: inside, a link would stand as a file in a folder without its library.
     python = ground.python
     interpreter = python.path.resolve()
-    image = image_contents(scenario.release, scenario.target.architecture)
+    image = image_contents(scenario.release, scenario.target)
     # Only those programs of this machine that the image has, too; a Python of the user's own has a folder of its own.
     programs = work / "bin"
     link_programs(image, _PATH.split(":"), programs)

@@ -26,6 +26,9 @@ print(json.dumps({
     "home": os.path.expanduser("~"),
     "user": [os.getuid(), os.getgid()],
     "commandline": os.access("/app/commandline", os.X_OK),
+    "libraries": [line.split()[0] for line in os.popen("/sbin/ldconfig -p") if "=>" in line],
+    "programs": [name for folder in os.environ.get("PATH", os.defpath).split(":") if os.path.isdir(folder)
+        for name in os.listdir(folder)],
 }))
 """
 
@@ -35,7 +38,8 @@ class ImageFacts:
     """The insides of an image: `machine` as `uname -m` has it, full versions, glibc's two numbers or None.
 
     `uv_path`, `path` (the search path) and `home` are those of its user, who has the ids `user`; `has_commandline`
-    says that the daemon's own `/app/commandline` is there.
+    says that the daemon's own `/app/commandline` is there. `libraries` are the names that its dynamic linker finds,
+    `programs` those on the search path.
     """
 
     machine: str
@@ -47,6 +51,8 @@ class ImageFacts:
     home: str
     user: tuple[int, int]
     has_commandline: bool
+    libraries: frozenset[str]
+    programs: frozenset[str]
 
     @property
     def architecture(self) -> Architecture | None:
@@ -60,7 +66,13 @@ class ImageFacts:
         """
         if self.architecture is None or self.glibc is None:
             raise DifyoffError(unusable(f"it is made for {self.machine} with {_libc_in_words(self.glibc)}"))
-        return Target(architecture=self.architecture, python=self.python, glibc=self.glibc)
+        return Target(
+            architecture=self.architecture,
+            python=self.python,
+            glibc=self.glibc,
+            libraries=self.libraries or None,
+            programs=self.programs,
+        )
 
 
 def read(output: str) -> ImageFacts:
@@ -80,6 +92,8 @@ def read(output: str) -> ImageFacts:
             home=seen["home"],
             user=(seen["user"][0], seen["user"][1]),
             has_commandline=seen["commandline"],
+            libraries=frozenset(seen["libraries"]),
+            programs=frozenset(seen["programs"]),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise DifyoffError(unusable(f"its {PYTHON} cannot be asked", output[-500:])) from error
