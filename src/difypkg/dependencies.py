@@ -3,15 +3,17 @@
 import codecs
 import re
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from .diagnosis import Diagnosis, DifyoffError
 from .names import DEPENDENCY_FILES, LOCK, PYPROJECT, REQUIREMENTS
-from .target import admits, is_specifier
+from .pep508 import is_nested_without_end, parse_requirement
+from .target import Target, admits, is_specifier
 
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -74,7 +76,7 @@ def decode(content: bytes, path: str) -> str:
             content, encoding = content.removeprefix(bom), name
             break
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise DifyoffError(
             Diagnosis(
@@ -84,13 +86,23 @@ def decode(content: bytes, path: str) -> str:
                 hint="Ask the plugin's author for a corrected package.",
             )
         ) from error
+    if any(map(is_nested_without_end, text.splitlines())):
+        raise DifyoffError(
+            Diagnosis(
+                slug="text-unreadable",
+                message=f"{path} nests brackets without end",
+                note="uv overflows its stack over such a file.",
+                hint="Ask the plugin's author for a corrected package.",
+            )
+        )
+    return text
 
 
 def parse_toml(text: str, path: str) -> dict[str, Any]:
     """Parse TOML. Raises `toml-unreadable`."""
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # an integer of too many digits is a plain `ValueError`
         raise DifyoffError(
             Diagnosis(
                 slug="toml-unreadable",
@@ -205,24 +217,27 @@ def offline_maker(files: DependencyFiles) -> str | None:
     return None
 
 
-def disagreements(files: DependencyFiles, versions: dict[str, Collection[str]]) -> tuple[str, ...]:
+def _applies(requirement: Requirement, targets: Iterable[Target]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate(cast("dict[str, str]", each.environment)) for each in targets)
+
+
+def disagreements(
+    files: DependencyFiles, versions: Mapping[str, Collection[str]], targets: Collection[Target]
+) -> tuple[str, ...]:
     """Return the requirements.txt lines that the resolved versions do not satisfy.
 
-    `versions` maps each normalised name to the versions chosen. Lines that are no requirement of PEP 508, or that a
-    marker keeps off Linux, are passed over.
+    `versions` maps each normalised name to the versions chosen. Lines that are not requirements of PEP 508, or
+    that a marker keeps off all targets, are passed over.
     """
     result: list[str] = []
     for line in files.requirement_lines:
         if line.startswith("-"):
             continue
-        try:
-            requirement = Requirement(line.split(" --hash", 1)[0])
-        except InvalidRequirement:
+        requirement = parse_requirement(line.split(" --hash", 1)[0])
+        if requirement is None or not _applies(requirement, targets):
             continue
-        if requirement.marker is not None and not requirement.marker.evaluate({"sys_platform": "linux"}):
-            continue
-        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
-        chosen = versions.get(name, ())
+        chosen = versions.get(canonicalize_name(requirement.name), ())
         if requirement.url is None and not any(requirement.specifier.contains(v, prereleases=True) for v in chosen):
             result.append(line)
     return tuple(result)

@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import tomlkit
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from tomlkit.items import Array, Table
 
 from .edits import Edit
 from .names import PYPROJECT, WHEELS
+from .pep508 import parse_requirement
 from .target import Target
 
 KEPT_SETTINGS: Final = ("override-dependencies", "constraint-dependencies", "dependency-metadata", "conflicts")
@@ -162,20 +162,13 @@ def _own_extras(project: Any, extras: Mapping[str, Any]) -> frozenset[str]:
     needed: set[str] = set()
     pending = list(project.get("dependencies") or ())
     while pending:
-        requirement = _requirement(str(pending.pop()))
+        requirement = parse_requirement(str(pending.pop()))
         if requirement is None or canonicalize_name(requirement.name) != own_name:
             continue
         for extra in {canonicalize_name(extra) for extra in requirement.extras} - needed:
             needed.add(extra)
             pending += list(by_name.get(extra, ()))
     return frozenset(needed)
-
-
-def _requirement(line: str) -> Requirement | None:
-    try:
-        return Requirement(line)
-    except InvalidRequirement:
-        return None
 
 
 def _pin_references(lines: Any, where: str, pins: Mapping[str, str]) -> Iterator[Edit]:
@@ -189,7 +182,7 @@ def _pin_references(lines: Any, where: str, pins: Mapping[str, str]) -> Iterator
 
 def pin_reference(line: str, pins: Mapping[str, str]) -> str | None:
     """Return `name[extras]==version; marker` for a direct reference (PEP 508), None for any other requirement."""
-    requirement = _requirement(line)
+    requirement = parse_requirement(line)
     if requirement is None or requirement.url is None:
         return None
     version = pins.get(canonicalize_name(requirement.name))

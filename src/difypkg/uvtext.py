@@ -10,11 +10,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Final, cast
 
-from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from .diagnosis import Diagnosis
+from .pep508 import parse_marker
 from .target import TARGETS
 from .textrules import RuleSet, Side, find, flatten, load_rules
 
@@ -77,10 +78,12 @@ def _is_foreign(match: re.Match[str]) -> bool:
 
     What is not a marker (braces of another text, or a marker cut short) proves nothing.
     """
+    marker = parse_marker(match["marker"])
+    if marker is None:
+        return False
     try:
-        marker = Marker(match["marker"])
         return not any(marker.evaluate(cast("dict[str, str]", target.environment)) for target in TARGETS.values())
-    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName):
+    except (UndefinedComparison, UndefinedEnvironmentName):
         return False
 
 

@@ -58,7 +58,7 @@ def build(
             findings=(
                 *plugin.findings,
                 *resolution.findings,
-                *disagreement_findings(plugin, resolution),
+                *disagreement_findings(plugin, resolution, options.targets),
                 *wheelhouse.findings,
             ),
         )

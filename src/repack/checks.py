@@ -1,9 +1,11 @@
 """What cannot be made offline, and what a user should know before it is."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ..difypkg.dependencies import check_dynamic, check_python, disagreements, offline_maker, offline_marks
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.target import Target
 from .options import Options
 from .resolution import Resolution
 from .source import Plugin
@@ -31,14 +33,14 @@ def refuse(plugin: Plugin, options: Options) -> None:
     check_dynamic(plugin.dependencies)
 
 
-def disagreement_findings(plugin: Plugin, resolution: Resolution) -> tuple[Diagnosis, ...]:
+def disagreement_findings(plugin: Plugin, resolution: Resolution, targets: Collection[Target]) -> tuple[Diagnosis, ...]:
     """Tell where requirements.txt, which older daemons read, asks for something else than what is bundled."""
     if plugin.dependencies.project is None or plugin.dependencies.requirements is None:
         return ()
     versions: dict[str, list[str]] = {}
     for pin in resolution.pins:
         versions.setdefault(pin.name, []).extend((pin.version,) if pin.version else ())
-    lines = disagreements(plugin.dependencies, {name: tuple(each) for name, each in versions.items()})
+    lines = disagreements(plugin.dependencies, {name: tuple(each) for name, each in versions.items()}, targets)
     if not lines:
         return ()
     return (

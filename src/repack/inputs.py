@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 from ..difypkg.dependencies import decode, requirement_lines
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
 from ..difypkg.names import LOCK, PYPROJECT, REQUIREMENTS, UV_TOML
+from ..difypkg.pep508 import parse_requirement
 from .source import Plugin
-from .wheels import parse_requirement
 
 _VARIABLE: Final = re.compile(r"\$(?=\{[A-Z0-9_]+\})")  # what uv expands, as pip does
 _OPTION: Final = re.compile(r"(--?[a-z][a-z-]*)(?:\s*=\s*|\s+)?(.*)")

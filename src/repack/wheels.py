@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.metadata import parse_email
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ..difypkg.archives.profiles import WHEEL
 from ..difypkg.archives.zipreader import ZipReader
+from ..difypkg.pep508 import parse_requirement
 from ..difypkg.record import BuildRecord, WheelRecord
 from ..difypkg.target import Target
 
@@ -37,14 +37,6 @@ class Wheel:
     def architectures(self) -> tuple[str, ...]:
         """The architectures of its targets, sorted, as documents name them."""
         return tuple(sorted(target.architecture for target in self.targets))
-
-
-def parse_requirement(line: str) -> Requirement | None:
-    """Parse a requirement of PEP 508; None for anything else, of which uv will say what it is."""
-    try:
-        return Requirement(line)
-    except InvalidRequirement:
-        return None
 
 
 def direct_requirements(wheel: Path) -> Iterator[str]:

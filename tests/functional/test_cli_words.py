@@ -130,3 +130,31 @@ def test_explain_is_formatted_on_a_terminal_and_markdown_elsewhere(tmp_path: Pat
     assert b"**" not in shown
     assert b"`" not in shown
     assert b"HTTPS_PROXY" in shown
+
+
+DEEP = "(" * 3_000 + "sys_platform == 'linux'" + ")" * 3_000
+HEAD = '[project]\nname = "tiny"\nversion = "0.1.0"\nrequires-python = ">=3.12"\n'
+HOSTILE: dict[str, dict[str, str | bytes | None]] = {
+    "an integer without end": {"pyproject.toml": f"{HEAD}dependencies = []\n[tool.x]\ny = {'1' * 100_000}\n"},
+    "a deep array": {"pyproject.toml": f"{HEAD}dependencies = []\n[tool.x]\ny = {'[' * 5_000}\n"},
+    "a deep marker": {"pyproject.toml": f'{HEAD}dependencies = ["idna; {DEEP}"]\n'},
+    "a deep marker in requirements": {"pyproject.toml": None, "requirements.txt": f"idna; {DEEP}\n"},
+    "a deep marker for environments": {
+        "pyproject.toml": f'{HEAD}dependencies = []\n[tool.uv]\nenvironments = ["{DEEP}"]\n'
+    },
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("command", ["build", "verify --backend=audit", "inspect"])
+def test_files_that_overwhelm_a_reader_are_no_crash(
+    what: str, command: str, tmp_path: Path, index: Index, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    package = pack(write_plugin(tmp_path / "plugin", files=HOSTILE[what]), tmp_path / "tiny.difypkg")
+
+    done = difyoff(*command.split(), package, "--json", cwd=tmp_path)
+
+    assert done.code in ((0, 4) if command == "inspect" else (1, 4)), done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr) < 10_000

@@ -17,6 +17,8 @@ from difyoff.difypkg.dependencies import (
     read_dependency_files,
 )
 from difyoff.difypkg.diagnosis import DifyoffError
+from difyoff.difypkg.pep508 import parse_marker, parse_requirement
+from difyoff.difypkg.target import TARGETS
 
 PROJECT = '[project]\nname = "tiny"\nversion = "1"\n'
 
@@ -165,6 +167,7 @@ def test_lines_that_the_versions_chosen_do_not_satisfy() -> None:
 A.b>=2
 c==1 --hash=sha256:00
 d; sys_platform == 'win32'
+h; python_version < '3.12'
 e @ https://files.example/e.whl
 f
 -r other.txt
@@ -172,4 +175,28 @@ https://files.example/g.whl
 """
     chosen: dict[str, Collection[str]] = {"a-b": ["1.0"], "c": ["1", "2"], "e": ["1"]}
 
-    assert disagreements(files(requirements=text), chosen) == ("A.b>=2", "f")
+    assert disagreements(files(requirements=text), chosen, tuple(TARGETS.values())) == ("A.b>=2", "f")
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "1" * 100_000, "x = " + "[" * 5_000, "x = " + "{a = " * 5_000, "[" + "a." * 5_000, "x = 1e"]
+)
+def test_toml_that_overwhelms_a_reader_is_refused(text: str) -> None:
+    with pytest.raises(DifyoffError) as raised:
+        parse_toml(text, "pyproject.toml")
+    assert raised.value.diagnosis.slug == "toml-unreadable"
+
+
+@pytest.mark.parametrize("depth", [101, 5_000, 100_000])
+def test_a_marker_that_is_nested_without_end_is_not_one(depth: int) -> None:
+    marker = "(" * depth + "sys_platform == 'linux'" + ")" * depth
+
+    assert parse_marker(marker) is None
+    assert parse_requirement(f"a; {marker}") is None
+
+
+def test_brackets_that_people_write_are_read() -> None:
+    marker = "((sys_platform == 'linux') and (python_version >= '3.12' or (extra == 'x')))"
+
+    assert parse_marker(marker) is not None
+    assert str(parse_requirement(f"a>=1; {marker}")).startswith("a>=1")

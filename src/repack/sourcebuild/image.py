@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from ...difypkg.diagnosis import Diagnosis, DifyoffError
+from ...difypkg.pep508 import parse_requirement
 from ...difypkg.target import ARCHITECTURES, Target
 from ...sandbox.container import Job, run_job
 from ...sandbox.engine import DaemonImage, connect, find_image
@@ -16,7 +17,6 @@ from ...sandbox.process import Outcome
 from ...transfer.fetch import Download, fetch
 from ..pins import load_lock, select
 from ..resolution import Pin, WheelSource
-from ..wheels import parse_requirement
 from ..workshop import BuildImage, Workshop
 from .built import Built
 from .inputs import CONSTRAINTS, ENVIRONMENT, BuildInputs

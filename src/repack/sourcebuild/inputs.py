@@ -12,7 +12,7 @@ from typing import Any, Final
 from packaging.utils import canonicalize_name
 
 from ...difypkg.names import PYPROJECT
-from ..wheels import parse_requirement
+from ...difypkg.pep508 import parse_requirement
 
 SOURCE_DATE_EPOCH: Final = 315532800
 """1980-01-01, the first moment that a zip file can tell."""

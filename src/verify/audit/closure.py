@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from ...difypkg.diagnosis import Diagnosis
+from ...difypkg.pep508 import parse_requirement
 from ..contents.wheels import BundledWheel, Wheelhouse
 from ..contents.world import NO_EXTRA, World, explain_refused_tags
 from ..finding import NOTHING, Finding
@@ -68,13 +69,8 @@ def read_project(project: Mapping[str, Any]) -> Project:
 
 def parse(lines: object) -> tuple[Requirement, ...]:
     """Return the requirements among a list's entries."""
-    found = []
-    for line in lines if isinstance(lines, list | tuple) else ():
-        try:
-            found.append(Requirement(str(line)))
-        except InvalidRequirement:
-            continue
-    return tuple(found)
+    texts = lines if isinstance(lines, list | tuple) else ()
+    return tuple(found for line in texts if (found := parse_requirement(str(line))) is not None)
 
 
 def _by_name(lines: object) -> dict[NormalizedName, tuple[Requirement, ...]]:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from packaging.markers import InvalidMarker, Marker
+from packaging.markers import Marker
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 
+from ...difypkg.pep508 import parse_marker
 from .world import World
 
 _REMOTE: Final = ("http://", "https://", "git+", "ssh://")
@@ -74,10 +75,13 @@ def read_lock(data: Mapping[str, Any]) -> Lock:
     """Read a parsed lock. Raises `ValueError` for one of another form than uv writes."""
     try:
         packages = tuple(_package(entry) for entry in data.get("package", ()))
-        markers = tuple(Marker(text) for text in data.get("supported-markers", ()))
-    except (KeyError, TypeError, AttributeError, InvalidMarker) as error:
+        markers = tuple(map(parse_marker, data.get("supported-markers", ())))
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(str(error)) from error
-    return Lock(packages=packages, markers=markers)
+    known = tuple(marker for marker in markers if marker is not None)
+    if len(known) < len(markers):
+        raise ValueError("supported-markers holds what is not a marker")
+    return Lock(packages=packages, markers=known)
 
 
 def _package(entry: Mapping[str, Any]) -> LockedPackage:
@@ -135,7 +139,5 @@ def find_installed(lock: Lock, world: World) -> tuple[LockedPackage, ...]:
 
 
 def _holds(marker: str | None, world: World) -> bool:
-    try:
-        return marker is None or world.applies(Marker(marker))
-    except InvalidMarker:
-        return True
+    parsed = None if marker is None else parse_marker(marker)
+    return parsed is None or world.applies(parsed)

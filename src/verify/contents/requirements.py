@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
+
+from ...difypkg.pep508 import parse_requirement
 
 _HASH: Final = re.compile(r"\s--hash[=\s]\s*(\S+)")
 _INDEX: Final = ("-i", "--index-url", "--extra-index-url")
@@ -78,10 +80,8 @@ def _option(line: str) -> tuple[str, str]:
 
 
 def _requirement(text: str) -> Requirement | None:
-    try:
-        return Requirement(text)
-    except InvalidRequirement:
-        pass
+    if (requirement := parse_requirement(text)) is not None:
+        return requirement
     # A wheel by its path in the package, as some tools write it.
     try:
         name, version, _, _ = parse_wheel_filename(text.removeprefix("file:").rpartition("/")[2])

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from packaging.markers import InvalidMarker, Marker
+from packaging.markers import Marker
 
 from ...difypkg.dependencies import DependencyFiles
 from ...difypkg.names import PYPROJECT, UV_TOML
+from ...difypkg.pep508 import parse_marker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +53,8 @@ def read_settings(files: DependencyFiles, uv_toml: Mapping[str, Any] | None) -> 
 
 def _markers(texts: Sequence[object]) -> Iterator[Marker]:
     for text in texts:
-        try:
-            yield Marker(str(text))
-        except InvalidMarker:
-            continue
+        if (marker := parse_marker(str(text))) is not None:
+            yield marker
 
 
 def find_folder(link: str) -> str | None:

@@ -186,7 +186,7 @@ def _read_wheel(archive: Archive, member: Member, sha256: str) -> BundledWheel:
         if (canonicalize_name(metadata.name), metadata.version) != (name, version):
             raise _UnfitError(f"its metadata is that of {metadata.name} {metadata.version}")
         requires, requires_python = tuple(metadata.requires_dist or ()), metadata.requires_python
-    except (InvalidMetadata, TypeError) as error:
+    except (InvalidMetadata, TypeError, RecursionError) as error:
         raise _UnfitError(f"its metadata cannot be read ({error})") from error
     licence, is_expression = _licence(metadata)
     return BundledWheel(
@@ -210,7 +210,7 @@ def _licence(metadata: Metadata) -> tuple[str | None, bool]:
     try:
         if metadata.license_expression:
             return str(metadata.license_expression), True
-    except InvalidMetadata:
+    except (InvalidMetadata, RecursionError):
         pass  # not an expression: older fields may tell
     classified = [each.rpartition(" :: ")[2] for each in metadata.classifiers or () if each.startswith("License ::")]
     # Some put the whole text of the licence here.
