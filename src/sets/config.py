@@ -142,7 +142,7 @@ def _check_keys(path: Path, table: Mapping[str, Any], known: Collection[str], pr
 
 
 def _wrong_type(path: Path, key: str, wanted: str) -> DifyoffError:
-    return _invalid(path, f"`{key}` must be {wanted}", "Correct the value; docs/sets.md has an example.")
+    return _invalid(path, f"`{key}` must be {wanted}", "Correct the value; docs/how-to/sets.md has an example.")
 
 
 def _invalid(path: Path, what: str, hint: str) -> DifyoffError:

@@ -1,4 +1,4 @@
-"""What README says and what the code does are the same. `--update-golden` writes the tables."""
+"""What README and the site say and what the code does are the same. `--update-golden` writes README's tables."""
 
 import re
 from collections.abc import Iterator
@@ -8,12 +8,21 @@ import click
 import pytest
 
 from difyoff.cli.main import COMMANDS, open_command
-from difyoff.cli.site import SETTINGS
+from difyoff.cli.site import SETTINGS, SITE_VARIABLES
+from difyoff.cli.variables import variables
 from difyoff.difypkg.diagnosis import WORST_FIRST, Exit, page, slugs
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *sorted(ROOT.glob("README*.md")),
+    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
+CHINESE = sorted((ROOT / "docs" / "zh").rglob("*.md"))
+VARIABLE = re.compile(r"\bDIFYOFF_[A-Z_]*[A-Z]\b")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 CALL = re.compile(r"\bdifyoff(?: -[-\w]+)* (?P<command>[a-z]+)(?P<rest>[^`\n]*)")
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*[a-z])(?![\w-])")
 
@@ -65,16 +74,18 @@ def options_of(command: click.Command) -> set[str]:
 
 def calls(text: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each command of difyoff that a text names in code, and the options it is given there."""
-    for code in re.findall(r"`(difyoff[^`\n]+)`|^ {4,}(?:\$ )?(difyoff .+)$", text, re.MULTILINE):
+    text = text.replace("\\\n", " ")  # a command that goes on in the next line
+    for code in re.findall(r"`(difyoff[^`\n]+)`|^(?: {4,}(?:\$ )?|\$ (?!pip ).*?)(difyoff .+)$", text, re.MULTILINE):
         for match in CALL.finditer(code[0] or code[1]):
             first = next(iter(match["rest"].split()), "")
             name = match["command"]
             name = f"{name} {first}" if f"{name} {first}" in ALL else name
+            name = "signoff decide" if name == "signoff" and first else name  # `decide` may be left out
             yield name, OPTION.findall(match["rest"].partition(" difyoff ")[0])
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    yield from ((path.name, path.read_text(encoding="utf-8")) for path in DOCUMENTS)
+    yield from ((str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in DOCUMENTS)
     yield from ((slug, page(slug).text) for slug in slugs())
 
 
@@ -91,6 +102,47 @@ def test_every_command_and_option_that_is_named_exists() -> None:
 
     assert found > 40
     assert missing == []
+
+
+def test_every_variable_of_ours_that_is_named_exists() -> None:
+    known = SITE_VARIABLES.union(*(variables(open_command(name)) for name in COMMANDS))
+    named = {(where, name) for where, text in texts() for name in VARIABLE.findall(text)}
+    tests_own = {"DIFYOFF_TEST_ENGINE", "DIFYOFF_TEST_DAEMON_BIN", "DIFYOFF_DAEMON_IMAGE"}
+
+    assert len(named) > 10
+    assert {(where, name) for where, name in named if name not in known | tests_own} == set()
+
+
+def test_every_fixture_and_option_of_pytest_that_is_named_exists() -> None:
+    plugin = (ROOT / "src/cli/pytest_plugin.py").read_text(encoding="utf-8")
+    known = {"--difyoff-packages", *(f"--difyoff-{name}" for name in SETTINGS)}
+    known |= {f"difyoff_{each.parameter}" for each in SETTINGS.values()} | {"difyoff_daemons"}
+    known |= set(re.findall(r"^def (difyoff_\w+)", plugin, re.MULTILINE)) | {"difyoff_name"}
+    named = {
+        (where, name)
+        for where, text in texts()
+        for name in re.findall(r"--difyoff-[a-z-]+[a-z]|\bdifyoff_[a-z_]+[a-z]\b", text)
+    }
+
+    assert len(named) > 5
+    assert {(where, name) for where, name in named if name not in known} == set()
+
+
+def test_every_diagnosis_that_a_page_links_or_shows_exists() -> None:
+    linked, shown = r"\[`([a-z-]+)`\]\([./]*diagnoses\.md\)", r"(?:error|finding)\[([a-z-]+)\]"
+    slug_of = re.compile(rf"{linked}|{shown}|difyoff explain ([a-z-]+)`?$", re.MULTILINE)
+    named = {(where, next(filter(None, groups))) for where, text in texts() for groups in slug_of.findall(text)}
+
+    assert len(named) > 5
+    assert {(where, slug) for where, slug in named if slug not in slugs()} == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(path: Path) -> None:
+    made = {ROOT / "docs/reference/commands.md"}  # by docs/hooks/reference.py
+    found = [(path.parent / link).resolve() for link in LINK.findall(path.read_text(encoding="utf-8"))]
+
+    assert [each for each in found if not each.exists() and each not in made] == []
 
 
 def test_every_option_that_a_page_names_is_one_of_ours_or_of_a_tool_it_names() -> None:
