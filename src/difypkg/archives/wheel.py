@@ -16,6 +16,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from email.message import Message
 from email.parser import HeaderParser
 from functools import cache
 from importlib.resources import files
@@ -227,7 +228,7 @@ class _Judge:
     # --- Metadata ---
 
     def _check_metadata(self, text: str) -> None:
-        headers = HeaderParser().parsestr(text)
+        headers = _headers(text)
         names, versions = headers.get_all("Name") or [], headers.get_all("Version") or []
         if len(names) != 1 or len(versions) != 1:
             self._fault("metadata", f"its METADATA has {len(names)} names and {len(versions)} versions")
@@ -240,7 +241,7 @@ class _Judge:
             self._fault("metadata", f"its METADATA is that of {names[0]} {versions[0]}")
 
     def _check_tags(self, text: str) -> None:
-        headers = HeaderParser().parsestr(text)
+        headers = _headers(text)
         if not (headers.get("Wheel-Version") or "").strip().startswith("1."):
             self._fault("tags", f"its WHEEL says Wheel-Version {headers.get('Wheel-Version')}, not 1")
         lines = [str(line).strip() for line in headers.get_all("Tag") or []]
@@ -362,6 +363,10 @@ class _Judge:
         if size and size != str(entry.size):
             return False
         return digest is None or not value or _decoded(value) == digest.digest()
+
+
+def _headers(text: str) -> Message:
+    return HeaderParser().parsestr(re.split(r"\r?\n\r?\n", text, maxsplit=1)[0])  # a description may be long
 
 
 def _decoded(value: str) -> bytes:
