@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "remove": "Remove plugins from the set of difyoff.toml.",
     "lock": "Pin every plugin of the set, and what it resolves to, in difyoff.lock.",
     "outdated": "Show which plugins of the set have a newer version.",
+    "upgrade": "Move plugins of the set to newer versions, or back.",
     "verify": "Prove that packages install and start without a network.",
     "inspect": "Show what a package holds and what each daemon release does with it.",
     "diagnose": "Name the cause of a failed install in a log.",

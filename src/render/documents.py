@@ -151,6 +151,33 @@ class OutdatedResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeDocument:
+    """One thing that differs between two versions of a plugin."""
+
+    what: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpgradeResult:
+    """What `upgrade` did to one plugin: `old` and `new` are what the set said and says.
+
+    Nothing is replaced unless the new version was built and verified; `build` is its result.
+    """
+
+    input: str
+    status: Literal["upgraded", "current", "not told", "refused", "failed", "restored"]
+    exit_code: int
+    old: str | None = None
+    new: str | None = None
+    changes: tuple[ChangeDocument, ...] = ()
+    build: BuildResult | None = None
+    findings: tuple[Diagnosis, ...] = ()
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfferDocument:
     """A plugin of the marketplace; `installs` as it counts them."""
 
@@ -295,6 +322,16 @@ class OutdatedDocument:
     results: tuple[OutdatedResult, ...]
     exit_code: int
     command: Literal["outdated"] = "outdated"
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpgradeDocument:
+    """The document of `upgrade`."""
+
+    results: tuple[UpgradeResult, ...]
+    exit_code: int
+    command: Literal["upgrade"] = "upgrade"
     schema_version: int = SCHEMA_VERSION
 
 

@@ -11,7 +11,7 @@ from kit.documents import check_document
 from kit.index import Index, serve
 from kit.marketplace import Marketplace, marketplace, package, send
 from kit.packages import standard_set
-from kit.plugins import pack, write_plugin
+from kit.plugins import pack, skeleton, write_plugin
 from kit.wheels import wheel
 
 NAMES = ("one", "two", "three", "four")
@@ -194,3 +194,77 @@ def test_drift_from_the_lock_is_refused(site: Path) -> None:
     (site / "difyoff.lock").write_text("version = 1\nplugin = 5\n")
     assert difyoff("build", "--locked", cwd=site).code == 2
     assert difyoff("build", "--locked", "plugins/two", cwd=site).code == 2
+
+
+def test_an_upgrade_is_compared_verified_and_can_be_taken_back(
+    site: Path, market: Marketplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = skeleton("tiny", "0.2.0", "acme")
+    tool = "    tool:\n      enabled: true\n"
+    storage = "    storage:\n      enabled: true\n      size: 4096\n"
+    form = "  api_key:\n    type: secret-input\n    required: true\n    label:\n      en_US: Key\n"
+    more = {
+        "manifest.yaml": newer["manifest.yaml"].replace(tool, tool + storage),
+        "provider/tiny.yaml": f"{newer['provider/tiny.yaml']}credentials_for_provider:\n{form}",
+    }
+    for version, files, requirements in (("0.1.0", {}, "dify_plugin\n"), ("0.2.0", more, "dify_plugin\ntqdm\n")):
+        plugin = write_plugin(
+            site / version,
+            name="tiny",
+            version=version,
+            author="acme",
+            pyproject=None,
+            requirements=requirements,
+            files=files,
+        )
+        market.add(pack(plugin, site / f"{version}.difypkg"), version=version)
+    config = site / "difyoff.toml"
+    text = '[build]\noutput = "out"\n# ours\nplugins = ["acme/tiny:0.1.0", "./plugins/one"]\n'
+    config.write_text(text)
+    assert difyoff("build", cwd=site).code == 0
+    before = {path.name: path.read_bytes() for path in (site / "out").iterdir()}
+
+    run = difyoff("upgrade", "--verify", "audit", "--json", cwd=site)
+
+    assert run.code == 0, run.stderr
+    moved, other = run.document["results"]
+    assert (moved["status"], moved["new"], other["status"]) == ("upgraded", "acme/tiny:0.2.0", "not told")
+    changes = {each["what"]: (each["old"], each["new"]) for each in moved["changes"]}
+    assert changes["version"] == ("0.1.0", "0.2.0")
+    assert changes["permissions"] == ("", "+storage, +storage.size 4096")
+    assert changes["credentials"] == ("", "+tools.api_key (required)")
+    assert changes["tqdm"] == ("-", "4.67.1")
+    assert "within the limit" in changes["size"][1]
+    assert config.read_text() == text.replace("0.1.0", "0.2.0")
+    assert (site / "out/acme-tiny_0.2.0-offline.difypkg").exists()
+    assert (site / "out/acme-tiny_0.2.0-offline.difypkg.json").exists()
+    assert not (site / "out/acme-tiny_0.1.0-offline.difypkg").exists()
+
+    back = difyoff("upgrade", "--back", cwd=site)
+    assert back.code == 0, back.stderr
+    assert config.read_text() == text
+    assert {path.name: path.read_bytes() for path in (site / "out").iterdir() if path.is_file()} == before
+    assert difyoff("upgrade", "--back", "acme/tiny", cwd=site).code == 0
+    assert "0.2.0" in config.read_text()
+    assert difyoff("upgrade", "--back", cwd=site).code == 0
+
+
+def test_an_upgrade_that_is_refused_changes_nothing(site: Path, market: Marketplace) -> None:
+    for version, requirements in (("0.1.0", "dify_plugin\n"), ("0.2.0", "dify_plugin\nnowhere-to-be-found\n")):
+        plugin = write_plugin(
+            site / version, name="tiny", version=version, author="acme", pyproject=None, requirements=requirements
+        )
+        market.add(pack(plugin, site / f"{version}.difypkg"), version=version)
+    text = '[build]\noutput = "out"\nplugins = ["acme/tiny:0.1.0"]\n'
+    (site / "difyoff.toml").write_text(text)
+    assert difyoff("build", cwd=site).code == 0
+    before = {path.name: path.read_bytes() for path in (site / "out").iterdir()}
+
+    run = difyoff("upgrade", "acme/tiny", "--to", "0.2.0", "--verify", "audit", "--json", cwd=site)
+
+    assert run.code != 0
+    assert check_document(run.stdout, "upgrade")["results"][0]["status"] == "failed"
+    assert (site / "difyoff.toml").read_text() == text
+    assert {path.name: path.read_bytes() for path in (site / "out").iterdir()} == before
+    assert difyoff("upgrade", "acme/none", cwd=site).code == 1
+    assert difyoff("upgrade", "--to", "1.0.0", cwd=site).code == 2

@@ -22,6 +22,7 @@ from difyoff.render.documents import (
     SearchDocument,
     SignDocument,
     SignoffDocument,
+    UpgradeDocument,
     VerifyDocument,
 )
 
@@ -33,6 +34,7 @@ DOCUMENTS: dict[str, Any] = {
     "outdated": OutdatedDocument,
     "remove": RemoveDocument,
     "search": SearchDocument,
+    "upgrade": UpgradeDocument,
     "diagnose": DiagnoseDocument,
     "explain": ExplainDocument,
     "inspect": InspectDocument,
