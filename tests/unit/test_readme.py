@@ -137,6 +137,33 @@ def test_every_diagnosis_that_a_page_links_or_shows_exists() -> None:
     assert {(where, slug) for where, slug in named if slug not in slugs()} == set()
 
 
+def commands_shown(path: Path) -> list[str]:
+    """Return the lines of a page that are typed in, without their comments."""
+    lines = re.findall(r"^\$ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"\s+# .*", "", line) for line in lines]
+
+
+def test_every_tutorial_and_how_to_has_a_chinese_twin() -> None:
+    docs = ROOT / "docs"
+    pages = {str(path.relative_to(docs)) for kind in ("tutorial", "how-to") for path in (docs / kind).glob("*.md")}
+
+    assert {str(path.relative_to(docs / "zh")) for path in CHINESE} == pages | {"index.md"}
+
+
+@pytest.mark.parametrize("path", CHINESE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_chinese_page_shows_the_commands_of_its_twin(path: Path) -> None:
+    twin = ROOT / "docs" / path.relative_to(ROOT / "docs" / "zh")
+
+    assert commands_shown(path) == commands_shown(twin)
+
+
+def test_the_chinese_readme_has_every_exit_code_and_command() -> None:
+    text = (ROOT / "README.zh.md").read_text(encoding="utf-8")
+
+    assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == [str(code.value) for code in Exit]
+    assert [name for name in COMMANDS if f"difyoff {name}" not in text and f"`{name}`" not in text] == []
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_to_a_file(path: Path) -> None:
     made = {ROOT / "docs/reference/commands.md"}  # by docs/hooks/reference.py
