@@ -9,6 +9,7 @@ import platformdirs
 import pytest
 import uv
 
+from difyoff.sandbox.signals import handle_signals
 from difyoff.uvrun.environment import read_index_settings
 from difyoff.uvrun.uv import LOCK_UV, provide_uv
 from kit.daemon import network_cut
@@ -24,6 +25,8 @@ _FOREIGN_NAMES = frozenset(
     | {f"{scheme}_PROXY" for scheme in ("HTTP", "HTTPS", "ALL", "NO")}
 )
 _OUTER = dict(os.environ)
+
+handle_signals()  # what this run was told to ignore (`nohup`), the programs that tests start do not
 
 hypothesis.settings.register_profile(  # a busy machine must not fail a test
     "difyoff", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -1,5 +1,6 @@
 """What users do wrong or meet: a diagnosis with its exit code and one document, never a traceback."""
 
+import glob
 import os
 import shutil
 import signal
@@ -329,13 +330,13 @@ def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
     assert "error[output-not-writable]: file/report.json" in run.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_ends_a_build_with_nothing_left(
-    index: Index, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    index: Index, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
-    started = tmp_path / "started"
     plugin = write_plugin(tmp_path / "plugin", pyproject=None, requirements="dify_plugin\nslow\n")
-    wait = f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(600)\n"
+    wait = "import pathlib, time\npathlib.Path('started').touch()\ntime.sleep(600)\n"  # beside itself: it is isolated
     index.distributions.append(sdist("slow", "1.0.0", backend=wait))
     process = subprocess.Popen(
         [sys.executable, "-m", "difyoff", "build", str(plugin), "-o", "out"],
@@ -345,13 +346,14 @@ def test_ctrl_c_ends_a_build_with_nothing_left(
         text=True,
         start_new_session=True,
     )
-    while not started.exists() and process.poll() is None:
+    while not glob.glob(f"{cache}/**/started", recursive=True) and process.poll() is None:  # noqa: PTH207
         time.sleep(0.05)
 
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
 
     assert process.returncode == 130, err
     assert out == ""
     assert "Traceback" not in err
     assert not list(tmp_path.glob("out/*"))
+    assert not list(cache.glob("runs/*"))
