@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from packaging.version import Version
 
-from .declarations.decode import Declaration, FileName, Problem, Values, read_declaration
+from .declarations.decode import Declaration, FileName, Problem, Step, Values, read_declaration
 from .declarations.tree import Budget, BudgetError, YamlError, read_tree, to_values
 from .declarations.types import TEXTS, Type, records
 from .diagnosis import Diagnosis, DifyoffError
@@ -83,13 +83,14 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclarationFault:
-    """Something for which the daemon refuses an upload.
+    """Something for which the daemon refuses an upload, at a step of it (see `declarations.decode.Problem`).
 
     `since` and `until` are the first and the last release that do, None where every one does that knows this kind of
     plugin. It is there `everywhere` where all releases in use do.
     """
 
     diagnosis: Diagnosis
+    step: Step = "decode"
     since: str | None = None
     until: str | None = None
 
@@ -179,12 +180,13 @@ def file_faults(manifest: Manifest, paths: Collection[str], read: Callable[[str]
     for icon, named_by in dict.fromkeys(icons):
         if ASSETS + icon not in paths:
             yield DeclarationFault(
+                step="store",
                 diagnosis=Diagnosis(
                     slug="asset-missing",
                     message=f"{named_by} names the icon {icon}, and {ASSETS}{icon} is not in the package",
                     note="The daemon copies every icon at upload and refuses the package where one is missing.",
                     hint="Add the file, or check that no ignore rule drops it.",
-                )
+                ),
             )
 
 
@@ -256,7 +258,7 @@ def _rule_problems(declaration: Declaration) -> Iterator[Problem]:
 
     def problem(key: str, message: str) -> Problem:
         line, column = declaration.places.get(key, (0, 0))
-        return Problem(line=line, column=column, message=message)
+        return Problem(line=line, column=column, message=message, step="judge")
 
     told = {key for key in declaration.places if values.get(key) is None}
     if not _AUTHOR.fullmatch(author):
@@ -289,6 +291,7 @@ def _fault(path: str, problem: Problem) -> DeclarationFault:
             note=_note(problem.since, problem.until),
             hint=problem.advice or "Correct the line, or ask the plugin's author for a corrected package.",
         ),
+        step=problem.step,
         since=problem.since,
         until=problem.until,
     )

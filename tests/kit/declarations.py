@@ -123,8 +123,7 @@ class Case:
     @property
     def files(self) -> dict[str, bytes]:
         """The whole plugin."""
-        files = {path: write(tree).encode() for path, tree in whole_plugin(self.kind).items()}
-        return files | {FILES[self.record]: self.content, "_assets/icon.svg": b"", "main.py": b""}
+        return _written(self.kind) | {FILES[self.record]: self.content, "_assets/icon.svg": b"", "main.py": b""}
 
 
 @cache
@@ -208,6 +207,11 @@ def _manifest(kind: str) -> Tree:
 _INLINE: Final = ("tool", "endpoint", "model", "agent_strategy", "datasource", "trigger")
 
 
+@cache
+def _written(kind: str) -> dict[str, bytes]:
+    return {path: write(tree).encode() for path, tree in whole_plugin(kind).items()}
+
+
 def cases() -> Iterator[Case]:
     """Yield every case: each field of each file, each value and change; and each whole file."""
     for kind, (provider, item) in KINDS.items():
@@ -240,14 +244,13 @@ def chosen(count: int, seed: int) -> list[Case]:
 
 
 def find_faults(files: Mapping[str, bytes]) -> tuple[DeclarationFault, ...]:
-    """Return what difyoff says of the decoding of a plugin's files; rules of the upload's next step are left out."""
-    manifest = read_declaration(files["manifest.yaml"], records()["Manifest"], Budget())
-    if manifest.problems:
-        return manifest_faults(files["manifest.yaml"])
-    plugins = manifest.values.get("plugins") or {}
-    named = replace(_MANIFEST, providers={kind: tuple(plugins.get(kind) or ()) for kind in KINDS})
-    faults = file_faults(named, files.keys(), lambda path: files[path])
-    return tuple(fault for fault in faults if fault.diagnosis.slug != "asset-missing")
+    """Return what difyoff says of the decoding of a plugin's files; later steps of the upload are left out."""
+    faults = [fault for fault in manifest_faults(files["manifest.yaml"]) if fault.step == "decode"]
+    if not faults:
+        plugins = read_declaration(files["manifest.yaml"], records()["Manifest"], Budget()).values.get("plugins") or {}
+        named = replace(_MANIFEST, providers={kind: tuple(plugins.get(kind) or ()) for kind in KINDS})
+        faults += file_faults(named, files.keys(), lambda path: files[path])
+    return tuple(fault for fault in faults if fault.step == "decode")
 
 
 def is_refused(faults: Iterable[DeclarationFault], release: str) -> bool:

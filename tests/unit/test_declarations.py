@@ -106,7 +106,6 @@ def test_every_fault_of_a_file_is_told_in_one_run_with_line_and_column() -> None
         "tools/hello.yaml:9:13: parameters[1].required is the number 1, and the daemon reads true or false there",
         "tools/hello.yaml:10:16: output_schema is a list, and the daemon reads a mapping there",
         "tools/hello.yaml:11:1: the key 'identity' is set again, first in line 1",
-        "tools/hello.yaml:11:1: identity is set more than once",
     ]
 
 
@@ -122,7 +121,7 @@ def test_several_faults_of_several_files_are_one_error() -> None:
 
     diagnosis = caught.value.diagnosis
     assert diagnosis.slug == "declaration-invalid"
-    assert diagnosis.message.endswith("(and 7 more)")
+    assert diagnosis.message.endswith("(and 6 more)")
     assert {line.partition(":")[0] for line in diagnosis.context} == {"provider/tiny.yaml", "tools/hello.yaml"}
 
 
@@ -150,6 +149,29 @@ def test_the_next_step_is_plain_where_there_is_one(value: str, advice: str | Non
     read = read_declaration(f"has_runtime_parameters: {value}\n".encode(), records()["Tool"], Budget())
 
     assert [problem.advice for problem in read.problems] == [advice]
+
+
+@pytest.mark.parametrize(
+    ("tool", "message"),
+    [
+        ("output_schema: {a: {1: x}}", "1:21: output_schema: the key '1' is not a text, and JSON has no other keys"),
+        ("output_schema: {a: {~: x}}", "1:21: output_schema: the key '~' is not a text, and JSON has no other keys"),
+        ("output_schema: {a: .nan}", "1:20: output_schema: .nan is a number that JSON does not have"),
+        ("parameters: [{default: -.inf}]", "1:24: parameters[0].default: -.inf is a number that JSON does not have"),
+        ("parameters: [{max: .inf}]", "1:20: parameters[0].max: .inf is a number that JSON does not have"),
+        ("output_schema: {1: x}", None),  # a mapping from texts: the key is one
+        ("output_schema: {a: {'1': x, true-ish: y}}", None),
+        ("unknown: {a: {1: .inf}}", None),
+    ],
+)
+def test_what_the_daemon_cannot_store_is_refused(tool: str, message: str | None) -> None:
+    assert refusals(tool) == ([f"tools/hello.yaml:{message}"] if message else [])
+
+
+def test_the_properties_of_a_model_may_have_any_keys() -> None:
+    read = read_declaration(b"model_properties: {sizes: {1: a, 2: b}}", records()["Model"], Budget())
+
+    assert read.problems == ()
 
 
 def test_a_tab_is_called_a_tab() -> None:
@@ -184,6 +206,15 @@ def test_a_fault_says_which_releases_refuse_it() -> None:
         True,
         True,
     ]
+
+
+def test_a_release_that_does_not_read_a_key_reads_on_behind_it() -> None:
+    files = model_files("help: {<<: text}\n    required: 'true'")
+    manifest = read_manifest(files["manifest.yaml"].encode())
+
+    faults = list(file_faults(manifest, files, lambda path: files[path].encode()))
+
+    assert [fault.since for fault in faults] == ["0.6.9", None]
 
 
 def test_what_only_some_releases_refuse_is_a_finding_of_the_builder() -> None:
@@ -229,17 +260,24 @@ def test_a_file_nested_too_deep_is_refused(level: str) -> None:
     assert "not valid YAML" in message
 
 
-def test_more_than_a_plugin_ever_has_is_not_read() -> None:
-    with pytest.raises(BudgetError):
-        read_declaration(b"a: [" + b"1," * 2_000 + b"]", records()["Tool"], Budget(steps=1_000))
-
+@pytest.mark.parametrize("content", [b"a: [" + b"1," * 200_000 + b"]", b"a: [" + b"[1]," * 100_000 + b"]"])
+def test_more_than_a_plugin_ever_has_is_not_read(content: bytes) -> None:
     files = skeleton()
     manifest = read_manifest(files["manifest.yaml"].encode())
-    huge = b"output_schema: {a: [" + b"[1]," * 2_100_000 + b"]}"
-    faults = list(
-        file_faults(manifest, files, lambda path: huge if path.startswith("tools/") else files[path].encode())
-    )
+
+    faults = list(file_faults(manifest, files, lambda path: content if "hello" in path else files[path].encode()))
+
     assert [fault.diagnosis.slug for fault in faults] == ["declaration-invalid"]
+    assert "200,000" in faults[0].diagnosis.message
+
+
+def test_all_files_share_one_budget() -> None:
+    budget = Budget(steps=5_000)
+    content = b"output_schema: {a: [" + b"1," * 2_000 + b"]}"
+    read_declaration(content, records()["Tool"], budget)
+
+    with pytest.raises(BudgetError):
+        read_declaration(content, records()["Tool"], budget)
 
 
 # --- Scalars ---------------------------------------------------------------------------------------------------------

@@ -4,15 +4,16 @@ Follows `decode.go` of gopkg.in/yaml.v3 3.0.1 and the `UnmarshalYAML` methods of
 (the same in every release that has the type). The decoder collects type errors and goes on, and so does this.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from . import scalars
-from .scalars import BOOL, FLOAT, INT, MERGE, STR, TIMESTAMP, ScalarError, resolve, resolve_tagged
-from .tree import ALIAS, MAPPING, SCALAR, SEQUENCE, Budget, BudgetError, Node, YamlError, read_tree
-from .types import TEXT, AnyType, ListType, MapType, Raw, Record, Scalar, Type, records
+from .scalars import BOOL, FLOAT, INT, MERGE, NULL, STR, TIMESTAMP, ScalarError, resolve, resolve_tagged
+from .tree import ALIAS, MAPPING, SCALAR, SEQUENCE, Budget, BudgetError, Node, YamlError, pairs, read_tree
+from .types import TEXT, AnyType, Field, ListType, Raw, Record, Scalar, Type, records
 
 MODEL_KINDS: Final = ("llm", "text_embedding", "tts", "speech2text", "moderation", "rerank")
 _TEMPLATES: Final = frozenset(
@@ -27,6 +28,8 @@ _ALIASES_FREE: Final = 100
 _STEPS_FREE: Final = 1_000
 _FEW_STEPS: Final = 400_000
 _MANY_STEPS: Final = 4_000_000
+
+Step: TypeAlias = Literal["decode", "judge", "store"]
 
 Values: TypeAlias = dict[str, Any]
 """What was read: a record as a mapping by its keys, texts as `str`, `bool`, files that are named as `FileName`."""
@@ -43,15 +46,17 @@ class FileName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that the daemon's decoder refuses; line and column count from 1, 0 where it concerns the whole file.
+    """One thing that the daemon refuses; line and column count from 1, 0 where it concerns the whole file.
 
-    `advice` is the next step where there is a plain one; `since` and `until` are the first and the last release that
-    refuse it, None where every one does.
+    `step` is that of the upload: files are decoded, the manifest is judged, and all of it is stored in the database as
+    JSON. `advice` is the next step where there is a plain one; `since` and `until` are the first and the last release
+    that refuse it, None where every one does.
     """
 
     line: int
     column: int
     message: str
+    step: Step = "decode"
     advice: str | None = None
     since: str | None = None
     until: str | None = None
@@ -79,9 +84,7 @@ def read_declaration(content: bytes, wanted: Type, budget: Budget) -> Declaratio
     except BudgetError:
         raise
     except YamlError as error:
-        decoder.problems.append(
-            Problem(line=error.line, column=error.column, message=f"not valid YAML: {error.problem}")
-        )
+        decoder.give_up(error)
     return Declaration(
         values=value if isinstance(value, dict) else {},
         places=decoder.places,
@@ -110,7 +113,7 @@ class _Decoder:
         self.problems: list[Problem] = []
         self.places: dict[str, tuple[int, int]] = {}
         self._budget = budget
-        self._path: list[str] = []
+        self._path: list[str | int] = []
         self._since: str | None = None
         self._until: str | None = None
         self._steps = 0
@@ -124,25 +127,24 @@ class _Decoder:
 
     def decode(self, node: Node, wanted: Type) -> Any:
         """Read a node as a type; None where it is null, or is not of the type."""
-        if isinstance(wanted, Raw):
-            self._count(1)
-            return node
         if isinstance(wanted, AnyType):
             self._count(*self._walk(node))
             return None
         self._count(1)
+        if isinstance(wanted, Raw):
+            return node
         if node.kind == ALIAS:
             return self._alias(node, wanted)
-        if node.is_null:
-            self._check_tag(node)
+        if node.tag == NULL:
+            self._check_scalar(node)
             return None
         if isinstance(wanted, Scalar):
             return self._scalar(node, wanted)
+        if isinstance(wanted, Record):
+            return self._record(node, wanted)
         if isinstance(wanted, ListType):
             return self._list(node, wanted)
-        if isinstance(wanted, MapType):
-            return self._map(node)
-        return self._record(node, wanted)
+        return self._map(node)
 
     def _alias(self, node: Node, wanted: Type) -> Any:
         target = node.target
@@ -198,6 +200,8 @@ class _Decoder:
         if not _FITS[name](found, value, node.value):
             self._wrong(node, wanted.wanted)
             return None
+        if name == "float":
+            self._check_finite(node, value)
         return value is True or value in scalars.TRUE_WORDS if name == "bool" else None
 
     def _resolve(self, node: Node) -> scalars.Resolved:
@@ -211,8 +215,9 @@ class _Decoder:
             return []
         values = []
         for index, child in enumerate(node.children):
-            with self._at(f"[{index}]"):
-                value = self.decode(child, wanted.item)
+            self._path.append(index)
+            value = self.decode(child, wanted.item)
+            self._path.pop()
             if value is not None:
                 values.append(value)
         return values
@@ -230,43 +235,86 @@ class _Decoder:
         if node.kind != MAPPING:
             self._wrong(node, "a mapping")
             return values
-        self._unique(node)
-        merge, seen = None, set[str]()
-        children, fields = node.children, record.fields
-        for index in range(0, len(children), 2):
-            key, value = children[index], children[index + 1]
-            if key.tag == MERGE:
-                merge = value
-                continue
-            name = self.decode(key, TEXT)
-            if name is None or (merged is not None and name in merged):
-                continue
+        is_unique = self._unique(node)
+        fields, seen = record.fields, set[str]()
+        for name, key, value in self._named(node):
             if merged is not None:
+                if name in merged:
+                    continue
                 merged.add(name)
             field = fields.get(name)
             if field is None:
                 continue
             if name in seen:
-                self._problem(key, f"{self._where()}{name} is set more than once")
+                if is_unique:  # two keys, one of them an alias, are the same field
+                    self._problem(key, f"{self._where()}{name} is set more than once")
                 continue
             seen.add(name)
             if not self._path:
                 self.places[name] = value.line, value.column
-            before = self._since, self._until
-            self._since, self._until = field.since or self._since, field.until or self._until
-            self._path.append(name)
-            values[name] = self.decode(value, field.type)
-            self._path.pop()
-            self._since, self._until = before
+            if field.type is TEXT and value.kind == SCALAR and (value.tag is None or value.tag == STR):
+                values[name] = value.value
+            else:
+                values[name] = self._value(name, value, field)
+        merge = next((value for key, value in pairs(node) if key.tag == MERGE), None)
         if merge is not None:
             self._merge(node, merge, merged, lambda source, names: self._record(source, record, names, values))
         if merged is None and (rule := _RULES.get(record.name)):
             rule(self, node, values)
         return values
 
-    def _unique(self, node: Node) -> None:
-        lines: dict[tuple[int, str], int] = {}
+    def _named(self, node: Node) -> Iterator[tuple[str, Node, Node]]:
+        """Yield each key that is a text, as text and as node, and its value."""
+        self._count(len(node.children))  # of the values, those that are texts are not counted again
+        for key, value in pairs(node):
+            if key.kind == SCALAR and (key.tag is None or key.tag == STR):
+                yield key.value, key, value
+            elif key.tag != MERGE and (name := self.decode(key, TEXT)) is not None:
+                yield name, key, value
+
+    def _value(self, name: str, value: Node, field: Field) -> Any:
+        if field.since is not None or field.until is not None:
+            return self._limited_value(name, value, field)
+        self._path.append(name)
+        read = self.decode(value, field.type)
+        self._path.pop()
+        return read
+
+    def _limited_value(self, name: str, value: Node, field: Field) -> Any:
+        """Read what some releases do not: those read on where the others give the file up."""
+        before = self._since, self._until, self._alias_depth, set(self._open), len(self._path)
+        self._since, self._until = field.since or self._since, field.until or self._until
+        self._path.append(name)
+        read = None
+        try:
+            read = self.decode(value, field.type)
+        except BudgetError:
+            raise
+        except YamlError as error:
+            self.give_up(error)
+        self._since, self._until, self._alias_depth, self._open, depth = before
+        del self._path[depth:]
+        return read
+
+    def give_up(self, error: YamlError) -> None:
+        """Tell what the daemon reads no further than."""
+        self.problems.append(
+            Problem(
+                line=error.line,
+                column=error.column,
+                message=f"not valid YAML: {error.problem}",
+                since=self._since,
+                until=self._until,
+            )
+        )
+
+    def _unique(self, node: Node) -> bool:
+        """Tell which keys are there more than once; say whether none is."""
         children = node.children
+        if len({key.value for key in children[::2]}) * 2 == len(children):
+            return True
+        known = len(self.problems)
+        lines: dict[tuple[int, str], int] = {}
         for index in range(0, len(children), 2):
             key = children[index]
             name = (key.kind, key.value)  # to yaml.v3 all lists and mappings are one key
@@ -274,6 +322,7 @@ class _Decoder:
                 message = f"{self._where()}the key {key.value!r} is set again, first in line {lines[name]}"
                 self._problem(key, message, "Keep one of them.")
             lines.setdefault(name, key.line)
+        return len(self.problems) == known
 
     def _merge(
         self, parent: Node, merge: Node, merged: set[str] | None, read: Callable[[Node, set[str]], object]
@@ -305,7 +354,7 @@ class _Decoder:
         With `texts`, the root is a mapping from texts.
         """
         if root.kind == SCALAR:
-            self._check_tag(root)
+            self._check_scalar(root)
             return 1, 0
         if id(root) in self._walked:
             return self._walked[id(root)]
@@ -315,7 +364,7 @@ class _Decoder:
             child = next(frame.rest, None)
             if child is not None:
                 if child.kind == SCALAR:
-                    self._check_tag(child)
+                    self._check_scalar(child)
                     frame.steps += 1
                 elif id(child) in self._walked:
                     frame.add(*self._walked[id(child)])
@@ -341,23 +390,34 @@ class _Decoder:
             return _Frame(node, iter((node.target,)))
         return _Frame(node, self._entries(node, texts=texts) if node.kind == MAPPING else iter(node.children))
 
-    def _check_tag(self, node: Node) -> None:
-        if node.tag is not None and node.tag not in (STR, MERGE):
-            try:
-                resolve_tagged(node.tag, node.value)
-            except ScalarError as error:
-                self._problem(node, f"{self._where()}{error}")
+    def _check_scalar(self, node: Node) -> None:
+        if node.tag in (STR, MERGE) or (node.tag is None and node.value[-3:].lower() not in ("inf", "nan")):
+            return
+        try:
+            found, value = self._resolve(node)
+        except ScalarError as error:
+            self._problem(node, f"{self._where()}{error}")
+        else:
+            if found == FLOAT:
+                self._check_finite(node, value)
+
+    def _check_finite(self, node: Node, value: Any) -> None:
+        if not math.isfinite(value):
+            self._problem(node, f"{self._where()}{node.value} is a number that JSON does not have", step="store")
 
     def _entries(self, node: Node, *, texts: bool) -> Iterator[Node]:
         """Yield what the decoder reads of a mapping: keys, values, and what is merged into it."""
         self._unique(node)
-        for key, value in zip(node.children[::2], node.children[1::2], strict=True):
+        for key, value in pairs(node):
             if key.tag == MERGE:
                 yield from self._sources(value)
                 continue
             named = key.target if key.kind == ALIAS and key.target is not None else key
             if named.kind != SCALAR:
                 self._problem(key, f"{self._where()}a list or a mapping cannot be a key")
+            elif not texts and not self._is_text(named) and "model_properties" not in self._path:
+                message = f"{self._where()}the key {named.value!r} is not a text, and JSON has no other keys"
+                self._problem(key, message, "Put it in quotes.", step="store")
             yield key
             if not (texts and named.is_null):
                 yield value
@@ -397,7 +457,7 @@ class _Decoder:
         if node is None or node.kind != MAPPING:
             self.configs(node)
             return
-        for key, value in zip(node.children[::2], node.children[1::2], strict=True):
+        for key, value in pairs(node):
             if key.kind != SCALAR:
                 self._problem(key, f"{self._where()}the name of a setting is not a text")
             elif value.kind != MAPPING:
@@ -415,7 +475,7 @@ class _Decoder:
             if child.kind == SCALAR:
                 names.append(FileName(child.value, child.line, child.column))
             elif child.kind == MAPPING:
-                with self._at(f"{key}[{index}]"):
+                with self._at(key, index):
                     self._apart(child, records()[inline])
         values[key] = names
 
@@ -502,16 +562,20 @@ class _Decoder:
     # Telling.
 
     @contextmanager
-    def _at(self, step: str) -> Iterator[None]:
-        self._path.append(step)
+    def _at(self, *steps: str | int) -> Iterator[None]:
+        self._path += steps
         yield
-        self._path.pop()
+        del self._path[len(self._path) - len(steps) :]
+
+    def _field(self) -> str:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self._path)
+        return "".join(steps).removeprefix(".")
 
     def _where(self) -> str:
-        return ".".join(self._path).replace(".[", "[") + ": " if self._path else ""
+        return f"{self._field()}: " if self._path else ""
 
     def _wrong(self, node: Node, wanted: str) -> None:
-        field = ".".join(self._path).replace(".[", "[") or "the file"
+        field = self._field() or "the file"
         self._problem(
             node, f"{field} is {self._found(node)}, and the daemon reads {wanted} there", _advice(node, wanted)
         )
@@ -525,12 +589,13 @@ class _Decoder:
         tag = node.tag or resolve(node.value)[0]
         return f"the {_NAMES.get(tag, 'text')} {shown!r}" if tag not in (BOOL, INT, FLOAT) else f"{_NAMES[tag]} {shown}"
 
-    def _problem(self, node: Node, message: str, advice: str | None = None) -> None:
+    def _problem(self, node: Node, message: str, advice: str | None = None, *, step: Step = "decode") -> None:
         self.problems.append(
             Problem(
                 line=node.line,
                 column=node.column,
                 message=message,
+                step=step,
                 advice=advice,
                 since=self._since,
                 until=self._until,
@@ -555,9 +620,9 @@ def _advice(node: Node, wanted: str) -> str | None:
 
 
 def _model_files(node: Node) -> Iterator[tuple[str, str, Node]]:
-    for kind, section in zip(node.children[::2], node.children[1::2], strict=True):
+    for kind, section in pairs(node):
         if kind.value in MODEL_KINDS and section.kind == MAPPING:
-            for key, value in zip(section.children[::2], section.children[1::2], strict=True):
+            for key, value in pairs(section):
                 yield kind.value, key.value, value
 
 

@@ -5,6 +5,7 @@ refused here, and what only yaml.v3 takes is put in another form first (`_repair
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import yaml
@@ -18,6 +19,9 @@ ALIAS: Final = 4
 
 DEPTH_MAX: Final = 1_000
 """Levels of nesting that are read: libyaml's own limit from 0.2.6 on. yaml.v3 goes to 10,000; no plugin goes to 20."""
+
+NODES_MAX: Final = 200_000
+"""Nodes of one file that are kept, some 50 MB of them. The largest file of an official plugin has 11,000."""
 
 _LONG_TAG: Final = "tag:yaml.org,2002:"
 _LOADER: Final[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # without a compiler PyYAML has its slow one only
@@ -40,7 +44,7 @@ class BudgetError(YamlError):
 class Budget:
     """Steps left for all files of one package: a node read is one, and so is a node decoded."""
 
-    def __init__(self, steps: int = 4_000_000) -> None:
+    def __init__(self, steps: int = 2_000_000) -> None:
         self._left = steps
 
     def spend(self, steps: int) -> None:
@@ -62,13 +66,13 @@ class Node:
     # Not a dataclass: a model plugin has 50,000 of them, and a frozen one takes three times as long to make.
     __slots__ = ("children", "column", "kind", "line", "tag", "target", "value")
 
-    def __init__(self, kind: int, tag: str | None, value: str, line: int, column: int) -> None:
+    def __init__(self, kind: int, tag: str | None, value: str, line: int, column: int, children: "list[Node]") -> None:
         self.kind = kind
         self.tag = tag
         self.value = value
         self.line = line
         self.column = column
-        self.children: list[Node] = []
+        self.children = children
         self.target: Node | None = None
 
     @property
@@ -77,9 +81,21 @@ class Node:
         return self.tag == NULL
 
 
+def pairs(mapping: Node) -> Iterator[tuple[Node, Node]]:
+    """Return a mapping's keys and values."""
+    return zip(mapping.children[::2], mapping.children[1::2], strict=True)
+
+
+_NO_CHILDREN: Final[list[Node]] = []
+"""What scalars and aliases share; nothing is ever put in."""
+
+
 def read_tree(content: bytes, budget: Budget) -> Node | None:
     """Return the root of the first document, None where there is none. Raises `YamlError`."""
     text = None
+    if _BOM in content[3:]:  # yaml.v3 takes one for a letter where a line begins with it, too
+        text = _decode(content)
+        text = text.replace("\ufeff", _LETTER) if text is not None else None
     for _ in range(_REPAIRS_MAX):
         try:
             return _Composer(content if text is None else text.encode(), budget, repaired=text is not None).root()
@@ -90,10 +106,10 @@ def read_tree(content: bytes, budget: Budget) -> Node | None:
                 raise _yaml_error(error, text) from error
             text = repaired
         except yaml.reader.ReaderError as error:
-            raise YamlError(_reader_problem(error)) from error
+            raise YamlError(f"it holds bytes that YAML does not allow: {error.reason}") from error
         except UnicodeDecodeError as error:
             raise YamlError("it is not text in UTF-8 or UTF-16") from error
-    raise YamlError("it is not valid YAML")
+    raise YamlError("it is written in a way that difyoff does not follow")
 
 
 def to_values(root: Node) -> Any:
@@ -146,25 +162,29 @@ class _Composer:
         if start.version == (1, 2):
             raise YamlError("it says %YAML 1.2, and the daemon's parser knows 1.1 only")
         root = self._compose(next_event)
-        next_event()  # the end of the document, which may be none
-        self._look_ahead(next_event)
+        self._look_ahead(next_event())
         return root
 
     def _compose(self, next_event: Any) -> Node:
         """Build the tree that the next events describe."""
         stack: list[Node] = []
-        flow: list[bool] = []
+        flow = count = 0
+        is_simple = not (self._repaired or self._has_slash or self._has_question)
         while True:
             event = next_event()
             kind = type(event)
+            count += 1
+            if count > NODES_MAX:
+                raise BudgetError(f"it has more than {NODES_MAX:,} values, which difyoff does not read")
             if kind is yaml.ScalarEvent:
-                node = self._scalar(event, in_flow=bool(flow) and flow[-1])
+                is_bare = is_simple and event.tag is None and event.anchor is None
+                node = self._bare(event) if is_bare else self._scalar(event, flow)
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
                 node = self._collection(event, MAPPING if kind is yaml.MappingStartEvent else SEQUENCE)
                 if stack:
                     stack[-1].children.append(node)
                 stack.append(node)
-                flow.append(bool(event.flow_style))
+                flow += bool(flow or event.flow_style)  # everything inside [] and {} is flow
                 if len(stack) > DEPTH_MAX:
                     raise YamlError(f"it is nested deeper than {DEPTH_MAX:,} levels", node.line, node.column)
                 continue
@@ -172,9 +192,9 @@ class _Composer:
                 node = self._alias(event)
             else:  # the end of a collection
                 node = stack.pop()
-                flow.pop()
-                self._budget.spend(len(node.children) + 1)
+                flow -= flow > 0
                 if not stack:
+                    self._budget.spend(count)
                     return node
                 continue
             if not stack:
@@ -183,36 +203,50 @@ class _Composer:
 
     def _collection(self, event: Any, kind: int) -> Node:
         mark = event.start_mark
-        node = Node(kind, _short_tag(event.tag), "", mark.line + 1, mark.column + 1)
+        node = Node(kind, _short_tag(event.tag), "", mark.line + 1, mark.column + 1, [])
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
 
-    def _scalar(self, event: Any, *, in_flow: bool) -> Node:
+    @staticmethod
+    def _bare(event: Any) -> Node:
+        """Return the node of a scalar without tag and anchor in a text without peculiarities, as nearly all are."""
         value, mark = event.value, event.start_mark
-        plain = event.implicit[0]
-        tag = _short_tag(event.tag)
+        tag = None
+        if event.style in _QUOTED:
+            tag = STR
+        elif value in NULLS:
+            tag = NULL
+        elif value == "<<":
+            tag = MERGE
+        return Node(SCALAR, tag, value, mark.line + 1, mark.column + 1, _NO_CHILDREN)
+
+    def _scalar(self, event: Any, flow: int) -> Node:
+        value, mark, tag = event.value, event.start_mark, event.tag
+        plain = event.implicit[0] and event.style not in _QUOTED
+        if tag is not None:
+            tag = _short_tag(tag)
         if tag is None:
-            if not plain or event.style in ("'", '"', "|", ">"):
+            if not plain:
                 tag = STR
             elif value in NULLS:
                 tag = NULL
             elif value == "<<":
                 tag = MERGE
         if self._repaired:
-            value = value.replace(_COLON, ":").replace(_QUOTE, "'")
-        if in_flow and self._has_question and event.style in ("", None) and "?" in value:
+            value = value.replace(_COLON, ":").replace(_QUOTE, "'").replace(_LETTER, "\ufeff")
+        if flow and plain and self._has_question and "?" in value:
             raise YamlError("a text without quotes in [] or {} holds a question mark", mark.line + 1, mark.column + 1)
         if self._has_slash and event.style == '"':
             self._refuse_slash(event)
-        node = Node(SCALAR, tag, value, mark.line + 1, mark.column + 1)
+        node = Node(SCALAR, tag, value, mark.line + 1, mark.column + 1, _NO_CHILDREN)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
 
     def _alias(self, event: Any) -> Node:
         mark = event.start_mark
-        node = Node(ALIAS, None, event.anchor, mark.line + 1, mark.column + 1)
+        node = Node(ALIAS, None, event.anchor, mark.line + 1, mark.column + 1, _NO_CHILDREN)
         node.target = self._anchors.get(event.anchor)
         if node.target is None:
             raise YamlError(f"the alias *{event.anchor} has no anchor above it", node.line, node.column)
@@ -222,21 +256,23 @@ class _Composer:
         if self._text is None:
             self._text = _decode(self._content) or ""
         if _ESCAPED_SLASH.match(self._text[event.start_mark.index : event.end_mark.index]):
-            mark = event.start_mark
-            raise YamlError(
-                r"a text in double quotes holds \/, which the parser does not know", mark.line + 1, mark.column + 1
-            )
+            line, column = event.start_mark.line + 1, event.start_mark.column + 1
+            raise YamlError(r"a text in double quotes holds \/, which the parser does not know", line, column)
 
-    def _look_ahead(self, next_event: Any) -> None:
-        # yaml.v3 scans two tokens further than it needs; what no scanner takes fails there, too.
-        try:
-            for _ in range(2):
-                if isinstance(next_event(), yaml.StreamEndEvent):
-                    return
-        except yaml.scanner.ScannerError:
-            raise
-        except yaml.YAMLError:
+    def _look_ahead(self, end: Any) -> None:
+        """Refuse what no scanner takes within two tokens after the document: yaml.v3 reads on so far."""
+        if not _MARKER.search(self._content):
             return
+        tokens = (
+            token
+            for token in yaml.scan(self._content, Loader=_LOADER)
+            if token.start_mark.index >= end.start_mark.index
+        )
+        for token in tokens:
+            if isinstance(token, yaml.DocumentStartToken | yaml.DocumentEndToken):
+                next(tokens, None)
+                next(tokens, None)
+                return
 
 
 def _short_tag(tag: str | None) -> str | None:
@@ -247,6 +283,10 @@ def _short_tag(tag: str | None) -> str | None:
 
 _COLON: Final = "\ue000"
 _QUOTE: Final = "\ue001\ue002"
+_LETTER: Final = "\ue003"
+_BOM: Final = "\ufeff".encode()
+_QUOTED: Final = ("'", '"', "|", ">")
+_MARKER: Final = re.compile(rb"^(?:---|\.\.\.)", re.MULTILINE)
 _REPAIRS_MAX: Final = 200
 _ESCAPED_SLASH: Final = re.compile(r'[^"]*"(?:[^\\]|\\[^/])*?\\/', re.DOTALL)
 _COMMENT_AFTER_TAB: Final = re.compile(r"[ \t]*#")
@@ -255,7 +295,7 @@ _COMMENT_AFTER_TAB: Final = re.compile(r"[ \t]*#")
 def _repair(text: str, error: yaml.MarkedYAMLError) -> str | None:
     """Return the text with what stopped libyaml put in a form that it takes, None where yaml.v3 stops there, too."""
     mark = error.problem_mark
-    if mark is None or (any(char in text for char in "\ufeff") and mark.line == 0):
+    if mark is None:
         return None
     at = mark.index
     if error.problem == "found unexpected ':'" and text[at] == ":":  # {a:, b:}
@@ -286,7 +326,3 @@ def _yaml_error(error: yaml.MarkedYAMLError, text: str | None) -> YamlError:
     if text is not None and text[mark.index : mark.index + 1] == "\t":
         problem = "a tab stands where YAML takes spaces only"
     return YamlError(problem, mark.line + 1, mark.column + 1)
-
-
-def _reader_problem(error: Any) -> str:
-    return f"it holds bytes that YAML does not allow: {error.reason}"
