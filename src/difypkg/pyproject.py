@@ -58,17 +58,21 @@ def pep440_version(version: str) -> str:
     return version.partition("-")[0]
 
 
-def resolvable_pyproject(text: str, targets: Sequence[Target], version: str) -> str:
+def resolvable_pyproject(text: str, targets: Sequence[Target], version: str, constraints: Sequence[str] = ()) -> str:
     """Return the file as it is resolved anew where there is no fresh lock: for the targets alone, without groups.
 
-    Sources and indexes stay: on the connected side they say where the plugin's dependencies come from.
+    Sources and indexes stay: on the connected side they say where the plugin's dependencies come from. `constraints`
+    are added to the plugin's own.
     """
     document = _parse(text)
+    document["project"].setdefault("requires-python", f">={targets[0].python_version}")
     list(_fix_version(document["project"], version))
     document.pop("dependency-groups", None)
     uv = _tool_uv(document)
     uv.pop("dev-dependencies", None)
     uv.pop("default-groups", None)
+    if constraints:
+        uv["constraint-dependencies"] = _array([*uv.get("constraint-dependencies", ()), *constraints])
     uv["environments"] = _array(environment_marker(target) for target in targets)
     uv["package"] = False
     return _dumps(document, text)
@@ -92,7 +96,7 @@ def offline_pyproject(
     """
     document = _parse(text)
     edits = [
-        *_edit_project(document["project"], version, pins),
+        *_edit_project(document["project"], version, pins, targets[0].python_version),
         *_drop_groups(document),
         *(_depend_on_own_wheel(document["project"], own_wheel) if own_wheel is not None else ()),
         *_edit_settings(document, targets, pins, overrides),
@@ -117,10 +121,10 @@ def _edit(what: str, why: str) -> Edit:
     return Edit(file=PYPROJECT, what=what, why=why)
 
 
-def _edit_project(project: Any, version: str, pins: Mapping[str, str]) -> Iterator[Edit]:
+def _edit_project(project: Any, version: str, pins: Mapping[str, str], python: str) -> Iterator[Edit]:
     if "requires-python" not in project:
-        project["requires-python"] = ">=3.12"
-        yield _edit("project.requires-python set to >=3.12", "uv resolves for every Python without it")
+        project["requires-python"] = requires = f">={python}"
+        yield _edit(f"project.requires-python set to {requires}", "uv resolves for every Python without it")
     yield from _fix_version(project, version)
     yield from _pin_references(project.get("dependencies"), "project.dependencies", pins)
     yield from _edit_extras(project, pins)

@@ -1,15 +1,19 @@
 """The way of a plugin, on one screen: source -> resolution -> wheels -> offline shape -> package."""
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+from ..difypkg.files import output_errors
 from ..difypkg.place import PluginPlace
 from ..difypkg.record import RECORD, FileRecord, Record, SourceRecord, dump_record
-from .checks import disagreement_findings, refuse, refuse_to_replace_source
+from .checks import as_read, disagreement_findings, refuse, refuse_to_replace_source
 from .events import Done, Listener, PluginOpened, silent
 from .gather import Wheelhouse, foretell, gather
 from .options import Options, package_name
-from .pack import write_package
+from .pack import Packed, write_package
 from .package import Contents, OfflinePackage, describe, up_to_date
 from .publication import STAGES, PublicationStage, run_stages
 from .resolution import MadeBefore, Resolution
@@ -37,11 +41,12 @@ def build(
     with open_plugin(place, with_env=options.with_env) as plugin:
         listen(PluginOpened(identity=plugin.identity, findings=plugin.findings))
         if plugin.record is not None:
-            return up_to_date(plugin, plugin.record, options)
+            return _carry(plugin, plugin.record, options, listen, stages)
         refuse(plugin, options)
+        plugin, findings = as_read(plugin, options)
         path = options.output / package_name(plugin.identity, options)
         refuse_to_replace_source(path, place.path)
-        resolution = resolve(plugin, options.targets, workshop, before=before)
+        resolution = resolve(plugin, options, workshop, before=before)
         foretell(plugin, resolution, options, workshop, listen)
         wheelhouse = gather(plugin, resolution, options, workshop, listen)
         shaped = shape(plugin, wheelhouse, options.targets, workshop)
@@ -57,6 +62,7 @@ def build(
             edits=shaped.edits,
             findings=(
                 *plugin.findings,
+                *findings,
                 *resolution.findings,
                 *disagreement_findings(plugin, resolution, options.targets),
                 *wheelhouse.findings,
@@ -72,7 +78,31 @@ def resolve_place(place: PluginPlace, options: Options, workshop: Workshop) -> t
     """
     with open_plugin(place, with_env=options.with_env) as plugin:
         refuse(plugin, options)
-        return plugin, resolve(plugin, options.targets, workshop)
+        plugin, _ = as_read(plugin, options)
+        return plugin, resolve(plugin, options, workshop)
+
+
+def _carry(
+    plugin: Plugin, record: Record, options: Options, listen: Listener, stages: Sequence[PublicationStage]
+) -> OfflinePackage:
+    """Put a package that difyoff made where this build's would be, unless it lies there. Refuse one for others."""
+    package = up_to_date(plugin, record, options)
+    lies = plugin.place.path
+    # A fetched file lies in the cache, under a name of no meaning.
+    path = options.output / (lies.name if plugin.place.origin is None else package_name(plugin.identity, options))
+    if path.exists() and path.samefile(lies):
+        listen(Done(name="packed", text=f"{plugin.place.name} (is an offline package already, and stays as it is)"))
+        return package
+
+    def copy(target: Path) -> Packed:
+        with output_errors(target, package.package.size):
+            shutil.copyfile(lies, target)
+        return replace(package.package, path=target)
+
+    packed, state = run_stages(path, copy, stages, force=options.force)
+    how = "copied" if state == "written" else "up to date"
+    listen(Done(name="packed", text=f"{path.name} (is an offline package already; {how})"))
+    return replace(package, package=packed, state=state)
 
 
 def _record(

@@ -1,10 +1,13 @@
 """What cannot be made offline, and what a user should know before it is."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
+from ..difypkg.daemons import Settings, plan_branch
 from ..difypkg.dependencies import check_dynamic, check_python, disagreements, offline_maker, offline_marks
 from ..difypkg.diagnosis import Diagnosis, DifyoffError
+from ..difypkg.names import PYPROJECT, REQUIREMENTS
 from ..difypkg.target import Target
 from .options import Options
 from .resolution import Resolution
@@ -28,9 +31,49 @@ def refuse(plugin: Plugin, options: Options) -> None:
                 hint=f"Build from the original, {original}, as the marketplace or its author gives it.",
             )
         )
-    for target in options.targets:
-        check_python(plugin.dependencies, target.python)
-    check_dynamic(plugin.dependencies)
+
+
+def as_read(plugin: Plugin, options: Options) -> tuple[Plugin, tuple[Diagnosis, ...]]:
+    """Return a plugin with the dependency files that count, and what was found.
+
+    A pyproject that no daemon can install from is refused, unless none of the releases that were asked for reads it.
+    """
+    try:
+        for target in options.targets:
+            check_python(plugin.dependencies, target.python)
+        check_dynamic(plugin.dependencies)
+    except DifyoffError as error:
+        names = plugin.dependencies.present
+        readers = [release for release in options.releases if plan_branch(release, Settings(), names) != "requirements"]
+        if plugin.dependencies.requirements is None or not options.releases:
+            raise
+        if readers:
+            what = f"for daemon {', '.join(map(str, readers))}: {error.diagnosis.message}"
+            raise DifyoffError(replace(error.diagnosis, message=what)) from error
+        finding = Diagnosis(
+            slug="pyproject-not-read",
+            message=f"{error.diagnosis.message}; daemon {', '.join(map(str, options.releases))} does not read it",
+            note=f"The package is made from {REQUIREMENTS} and has no {PYPROJECT}. Whether it runs is not promised.",
+        )
+        dependencies = replace(plugin.dependencies, pyproject_text=None, pyproject=None, lock=None)
+        return replace(plugin, dependencies=dependencies), (finding,)
+    return plugin, architecture_findings(plugin, options)
+
+
+def architecture_findings(plugin: Plugin, options: Options) -> tuple[Diagnosis, ...]:
+    """Report architectures that are built for and that the manifest does not name."""
+    named = plugin.manifest.architectures
+    missing = [target.architecture for target in options.targets if named and target.architecture not in named]
+    if not missing:
+        return ()
+    return (
+        Diagnosis(
+            slug="architecture-not-declared",
+            message=f"the manifest names {', '.join(named)} only, and the package is built for {', '.join(missing)}",
+            note="No daemon looks at that. The author may never have tried the plugin there.",
+            hint="Verify the package for that architecture before you carry it across.",
+        ),
+    )
 
 
 def disagreement_findings(plugin: Plugin, resolution: Resolution, targets: Collection[Target]) -> tuple[Diagnosis, ...]:

@@ -11,15 +11,24 @@ from ..difypkg.target import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to build. `max_size` is the site's limit in bytes, None for the daemon's default."""
+    """How to build.
+
+    `release` is the one whose limits count, `releases` all that were asked for (none: every one). `max_size` is the
+    site's limit in bytes, None for the daemon's default. `exclude_newer` is a date as uv takes it, or `created` for the
+    plugin's own, before which a release must have been uploaded to be chosen now; `constraints` are requirements of PEP
+    508 that it must fit, too. A fresh lock is followed whatever they say.
+    """
 
     targets: tuple[Target, ...]
     release: Release
+    releases: tuple[Release, ...] = ()
     output: Path
     suffix: str = "-offline"
     max_size: int | None = None
     force: bool = False
     with_env: bool = False
+    exclude_newer: str | None = None
+    constraints: tuple[str, ...] = ()
 
     @property
     def target_records(self) -> tuple[TargetRecord, ...]:

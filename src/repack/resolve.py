@@ -5,6 +5,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +14,14 @@ from packaging.pylock import Pylock
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from ..difypkg.diagnosis import Diagnosis, DifyoffError, Exit
+from ..difypkg.manifest import MANIFEST, parse_yaml
 from ..difypkg.names import LOCK, PYPROJECT, REQUIREMENTS, UV_TOML
 from ..difypkg.pyproject import pep440_version, resolvable_pyproject
 from ..difypkg.target import Target
 from ..sandbox.process import Outcome
 from ..uvrun.environment import IndexSettings
 from .inputs import not_in_plugin, own_file, unexpanded, write_inputs
+from .options import Options
 from .pins import load_lock, merge, select, source_of
 from .resolution import ArchiveSource, MadeBefore, Origin, Pin, PinSource, Resolution, WheelSource
 from .source import Plugin
@@ -26,6 +29,7 @@ from .uvfaults import check, fault, last_lines
 from .workshop import Workshop
 
 _REFERENCE: Final = re.compile(r'^name = "([^"]+)"\n(?:version = .*\n)?source = \{ url = "([^"]+)"', re.MULTILINE)
+_CONSTRAINTS: Final = ".constraints-of-the-user.txt"
 _PROJECT_INDEX_KEYS: Final = ("index", "index-url", "extra-index-url", "find-links", "index-strategy")
 _EXPORT: Final = (
     "export",
@@ -44,9 +48,22 @@ class _Job:
     """One plugin's resolution: `work` is the folder in which uv finds the dependency files."""
 
     plugin: Plugin
-    targets: Sequence[Target]
+    options: Options
     workshop: Workshop
     work: Path
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets to resolve for."""
+        return self.options.targets
+
+    @cached_property
+    def newest(self) -> tuple[str, ...]:
+        """What limits uv to releases that were there at a time. Raises `DifyoffError` (`manifest-invalid`)."""
+        date = self.options.exclude_newer
+        if date == "created":
+            date = _created(self.plugin)
+        return ("--exclude-newer", date) if date else ()
 
     @cached_property
     def python(self) -> Path:
@@ -64,16 +81,14 @@ class _Job:
         )
 
 
-def resolve(
-    plugin: Plugin, targets: Sequence[Target], workshop: Workshop, *, before: MadeBefore | None = None
-) -> Resolution:
+def resolve(plugin: Plugin, options: Options, workshop: Workshop, *, before: MadeBefore | None = None) -> Resolution:
     """Return the pins of the plugin's closure on the targets.
 
     A fresh lock is followed pin for pin; a stale or absent one, or requirements alone, are resolved now, unless that
     was done `before`. Where the user configured an index, every file comes from it. Raises `DifyoffError`:
     `no-wheel-for-target`, `pin-not-on-index`, `resolution-failed`, and what uv's words mean (`difypkg/uvtext.toml`).
     """
-    job = _Job(plugin=plugin, targets=targets, workshop=workshop, work=workshop.folder("resolve"))
+    job = _Job(plugin=plugin, options=options, workshop=workshop, work=workshop.folder("resolve"))
     inputs = write_inputs(plugin, job.work, index_configured=workshop.index.configured)
     findings = inputs.findings
     origin: Origin
@@ -89,7 +104,7 @@ def resolve(
         if not fresh:
             origin, finding = _renew_lock(job)
             findings += (finding,)
-        pins = select(_export(job), targets, job.work)
+        pins = select(_export(job), options.targets, job.work)
     pins = tuple(_with_own_file(pin, job) for pin in pins)
     if origin == LOCK:
         _refuse_other_files(pins, job)
@@ -136,7 +151,8 @@ def _lock_is_kept(job: _Job) -> bool:
 
 def _renew_lock(job: _Job) -> tuple[Origin, Diagnosis]:
     text = job.plugin.dependencies.pyproject_text or ""
-    text = resolvable_pyproject(text, job.targets, pep440_version(job.plugin.manifest.version))
+    version = pep440_version(job.plugin.manifest.version)
+    text = resolvable_pyproject(text, job.targets, version, job.options.constraints)
     (job.work / PYPROJECT).write_text(unexpanded(text), encoding="utf-8", newline="")
     stale = (job.work / LOCK).exists()
     outcome = _lock(job)
@@ -154,7 +170,23 @@ def _renew_lock(job: _Job) -> tuple[Origin, Diagnosis]:
 
 def _lock(job: _Job) -> Outcome:
     index = _with_project_index(job)
-    return job.workshop.resolving("lock", "--quiet", "--python", str(job.python), cwd=job.work, index=index)
+    arguments = ("lock", "--quiet", "--python", str(job.python), *job.newest)
+    return job.workshop.resolving(*arguments, cwd=job.work, index=index)
+
+
+def _created(plugin: Plugin) -> str:
+    text = str((parse_yaml(plugin.files[MANIFEST].read(), MANIFEST) or {}).get("created_at"))
+    try:
+        created = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DifyoffError(
+            Diagnosis(
+                slug="manifest-invalid",
+                message=f"{MANIFEST} does not say when the plugin was made: created_at is {text}",
+                hint="Give --exclude-newer a date.",
+            )
+        ) from error
+    return (created if created.tzinfo else created.replace(tzinfo=UTC)).isoformat()
 
 
 def _resolved_now(message: str, slug: str = "resolved-now") -> Diagnosis:
@@ -185,10 +217,14 @@ def _compile_requirements(job: _Job, *, sealed: bool) -> tuple[Pin, ...]:
     """
     index = _with_project_index(job)
     options = [("--python-platform", target.uv_platform) for target in job.targets] if sealed else [("--universal",)]
+    limits: tuple[str, ...] = job.newest
+    if job.options.constraints:
+        (job.work / _CONSTRAINTS).write_text("\n".join(job.options.constraints) + "\n", encoding="utf-8")
+        limits += ("--constraints", _CONSTRAINTS)
     pins: list[Pin] = []
     for number, each in enumerate(options):
         name = f"pylock.{number}.toml"
-        check(job.compile(REQUIREMENTS, *each, index=index, output=name), f"{REQUIREMENTS} cannot be resolved")
+        check(job.compile(REQUIREMENTS, *each, *limits, index=index, output=name), f"{REQUIREMENTS} cannot be resolved")
         pins += select(load_lock(job.work / name), job.targets[number:][:1] if sealed else job.targets, job.work)
     return merge(pins)
 

@@ -103,7 +103,9 @@ def _remove_wheels(plugin: Plugin, files: dict[str, PluginFile], wheels: Sequenc
 def _drop_unused(plugin: Plugin, files: dict[str, PluginFile]) -> Iterator[Edit]:
     """Remove what a newer daemon would install from, and find nothing in."""
     reasons = {
-        PYPROJECT: "it has no [project] table: a daemon from 0.5.3 on would install nothing from it, and say success",
+        PYPROJECT: "it has no [project] table: a daemon from 0.5.3 on would install nothing from it, and say success"
+        if plugin.dependencies.pyproject is not None
+        else "no daemon can install from it",
         LOCK: f"it belongs to a {PYPROJECT} that says what to install, and there is none",
     }
     for path, why in reasons.items():

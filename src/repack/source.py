@@ -4,10 +4,10 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from ..difypkg.archive import Archive, check_names, file_chunks
 from ..difypkg.dependencies import DependencyFiles, read_dependency_files
@@ -19,10 +19,7 @@ from ..difypkg.names import DEPENDENCY_FILES
 from ..difypkg.place import PluginPlace
 from ..difypkg.record import RECORD, Record, load_record
 from ..difypkg.signature import VERIFICATION, Signature, read_signature
-
-_NEVER_PACKED: Final = {".git": "git's own data", ".venv": "a virtual environment", "__pycache__": "compiled files"}
-_SECRETS: Final = ".env"
-
+from .leftout import CLUTTER, Kind, kind_of, left_out_findings
 
 Chunks: TypeAlias = Callable[[], Iterator[bytes]]
 """Reads a file in pieces, from its beginning at each call."""
@@ -49,7 +46,7 @@ def file_of(content: str | bytes) -> PluginFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
-    """A plugin as it came.
+    """A plugin as it came, but for what `leftout` says never belongs in a package.
 
     `files` maps each path to its file. `sha256` is that of the `.difypkg`, None for a folder. `record` is there when
     difyoff made this package.
@@ -75,7 +72,7 @@ class Plugin:
 def open_plugin(place: PluginPlace, *, with_env: bool = False) -> Iterator[Plugin]:
     """Open the plugin at a place; its files can be read until the block ends.
 
-    `with_env` packs a folder's `.env`, which holds secrets as a rule. Raises `DifyoffError`: `file-not-found`,
+    `with_env` keeps files that usually hold secrets. Raises `DifyoffError`: `file-not-found`,
     `not-a-zip`, `not-a-plugin`, `no-dependency-file`, those of `read_manifest`, `check_files` and the other readers.
     """
     if place.path.is_dir():
@@ -89,7 +86,8 @@ def open_plugin(place: PluginPlace, *, with_env: bool = False) -> Iterator[Plugi
         signature = read_signature(archive.comment, verification)
         with place.path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        yield _read(place, files, _archive_findings(archive), sha256=sha256, signature=signature)
+        plugin = _read(place, files, _archive_findings(archive), sha256=sha256, signature=signature)
+        yield plugin if plugin.record is not None else _leave_out(plugin, with_env=with_env)
 
 
 def _read(
@@ -125,6 +123,20 @@ def _read(
         record=load_record(files[RECORD].read()) if RECORD in files else None,
         findings=(*findings, *refused_by_some, *_runner_findings(manifest, files)),
     )
+
+
+def _leave_out(plugin: Plugin, *, with_env: bool) -> Plugin:
+    """Return a plugin that came as a package without what never belongs in one; its identity stays."""
+    left_out: dict[Kind, list[str]] = {}
+    for path, file in plugin.files.items():
+        kind = kind_of(path, file.read)
+        if kind is not None and not (with_env and kind == "secret"):
+            left_out.setdefault(kind, []).append(path)
+    if not left_out:
+        return plugin
+    dropped = {path for paths in left_out.values() for path in paths}
+    files = {path: file for path, file in plugin.files.items() if path not in dropped}
+    return replace(plugin, files=files, findings=(*plugin.findings, *left_out_findings(left_out)))
 
 
 def _content(chunks: Chunks) -> bytes:
@@ -167,13 +179,14 @@ def _runner_findings(manifest: Manifest, files: Collection[str]) -> Iterator[Dia
 def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, Chunks], tuple[Diagnosis, ...]]:
     patterns = _ignore_patterns(root)
     files: dict[str, Chunks] = {}
-    left_out: dict[str, list[str]] = {}
+    left_out: dict[Kind, list[str]] = {}
+    special: list[str] = []
     for folder, folders, names in os.walk(root, onerror=_unreadable):
         here = PurePosixPath(*map(_utf8, Path(folder).relative_to(root).parts))
         kept = []
         for name in sorted(folders):
             path = here / _utf8(name)
-            if name in _NEVER_PACKED:
+            if name in CLUTTER:
                 left_out.setdefault(name, []).append(str(path))
             elif not _ignored(path, patterns, is_directory=True):
                 _refuse_linked_folder(Path(folder, name), path)
@@ -183,13 +196,18 @@ def _read_folder(root: Path, *, with_env: bool) -> tuple[dict[str, Chunks], tupl
             path = here / _utf8(name)
             if _ignored(path, patterns, is_directory=False):
                 continue
-            if (name == _SECRETS and not with_env) or not Path(folder, name).is_file():
-                left_out.setdefault(name if name == _SECRETS else "link", []).append(str(path))
+            file = Path(folder, name)
+            if not file.is_file():
+                special.append(str(path))
+                continue
+            kind = kind_of(str(path), file.read_bytes)
+            if kind is not None and not (with_env and kind == "secret"):
+                left_out.setdefault(kind, []).append(str(path))
                 continue
             if name.endswith(".pyc"):
                 continue
-            files[str(path)] = partial(file_chunks, Path(folder, name))
-    return dict(sorted(files.items())), tuple(_left_out_findings(left_out))
+            files[str(path)] = partial(file_chunks, file)
+    return dict(sorted(files.items())), (*left_out_findings(left_out), *_special_findings(special))
 
 
 def _unreadable(error: OSError) -> None:
@@ -241,23 +259,10 @@ def _refuse_linked_folder(folder: Path, path: PurePosixPath) -> None:
         )
 
 
-def _left_out_findings(left_out: Mapping[str, list[str]]) -> Iterator[Diagnosis]:
-    for name, paths in sorted(left_out.items()):
-        if name == _SECRETS:
-            yield Diagnosis(
-                slug="secrets-left-out",
-                message=f"{paths[0]} is left out of the package: it holds secrets as a rule",
-                hint="Use --with-env to pack it all the same.",
-            )
-        elif name == "link":
-            yield Diagnosis(
-                slug="special-file-left-out",
-                message=f"{paths[0]} is left out of the package: it is no regular file, or a link that leads nowhere",
-                context=tuple(paths[:5]),
-            )
-        else:
-            yield Diagnosis(
-                slug="clutter-left-out",
-                message=f"{name} is left out of the package: {_NEVER_PACKED[name]}",
-                context=tuple(paths[:5]),
-            )
+def _special_findings(paths: list[str]) -> Iterator[Diagnosis]:
+    if paths:
+        yield Diagnosis(
+            slug="special-file-left-out",
+            message=f"{paths[0]} is left out of the package: it is not a regular file, or a link that leads nowhere",
+            context=tuple(paths[:5]),
+        )

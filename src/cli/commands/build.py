@@ -21,6 +21,7 @@ from ...sets.shard import Shard
 from ...uvrun.environment import read_index_settings
 from ..building import Bench, build_all
 from ..console import put, say, show_stage
+from ..constraints import read_constraints
 from ..options import Suffix, common, sbom_option, site_options
 from ..places import Told, offline_option, open_access
 from ..reports import check_reports, emit
@@ -78,7 +79,21 @@ if TYPE_CHECKING:
     "--suffix", type=Suffix(), default="-offline", show_default=True, help="What the package's file name ends with."
 )
 @click.option("--force", is_flag=True, help="Replace an existing file that differs.")
-@click.option("--with-env", is_flag=True, help="Pack a plugin folder's .env, which is left out otherwise.")
+@click.option("--with-env", is_flag=True, help="Pack files that usually hold secrets, such as .env.")
+@click.option(
+    "--exclude-newer",
+    metavar="DATE",
+    help="Choose no release that was uploaded after this date; `created` is the plugin's own, as its manifest says."
+    " A lock that fits is followed all the same.",
+)
+@click.option(
+    "--constraint",
+    "constraint_files",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Choose no release that these requirements exclude. May be repeated.",
+)
 @sbom_option
 @common
 def command(
@@ -97,6 +112,8 @@ def command(
     suffix: str,
     force: bool,
     with_env: bool,
+    exclude_newer: str | None,
+    constraint_files: tuple[Path, ...],
     sbom: Path | None,
     as_json: bool,
     reports: tuple[Path, ...],
@@ -127,6 +144,9 @@ def command(
         max_size=site.settings.max_package_size,
         force=force,
         with_env=with_env,
+        releases=site.releases,
+        exclude_newer=exclude_newer,
+        constraints=read_constraints(constraint_files),
     )
     signer = _signer(signing_key) if signing_key else None
     with (
