@@ -220,7 +220,7 @@ def _upgrade(old: str, new: str, config: SetConfig, bench: Bench, *, quiet: bool
 
 def _facts(place: PluginPlace, bench: Bench) -> Facts:
     with open_plugin(place) as plugin:
-        return read_facts(plugin, resolve(plugin, bench.options.targets, bench.workshop))
+        return read_facts(plugin, resolve(plugin, bench.options, bench.workshop))
 
 
 def _replace(old: str, new: str, result: BuildResult, before: Facts, config: SetConfig, options: Options) -> None:
