@@ -201,7 +201,7 @@ class _Run:
             name="install",
             required=True,
             status=_status(diagnosis) if diagnosis else "passed",
-            message="" if state is None else f"{len(state.distributions)} distributions in {outcome.seconds:.1f} s",
+            message=_message(diagnosis, state, outcome),
             diagnosis=diagnosis,
             seconds=venv.seconds + outcome.seconds,
         )
@@ -324,3 +324,9 @@ class _Run:
 def _status(diagnosis: Diagnosis) -> Literal["failed", "skipped"]:
     """Say what a failed install means: a fault of this machine says nothing about the package."""
     return "skipped" if page(diagnosis.slug).exit_code is Exit.MACHINE else "failed"
+
+
+def _message(diagnosis: Diagnosis | None, state: State | None, outcome: Outcome) -> str:
+    if state is not None:
+        return f"{len(state.distributions)} distributions in {outcome.seconds:.1f} s"
+    return diagnosis.message if diagnosis and _status(diagnosis) == "skipped" else ""
