@@ -94,7 +94,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "reference/commands.md", content=write_commands()))
     for slug in slugs():
         found = page(slug)
-        text = f"# {found.title}\n\n`{slug}` · exit code {found.exit_code.value}\n\n{found.text}\n"
+        code = f" · exit code {found.exit_code.value}" if found.exit_code else ""
+        text = f"# {found.title}\n\n`{slug}`{code}\n\n{found.text}\n"
         inclusion = InclusionLevel.NOT_IN_NAV
         files.append(File.generated(config, f"diagnoses/{slug}.md", content=text, inclusion=inclusion))
     return files

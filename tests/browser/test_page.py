@@ -1,16 +1,10 @@
-"""The page in a real browser: nothing runs, nothing is asked for, and everybody can read it.
+"""The page in a real browser: nothing runs, nothing is asked for, and everybody can read it."""
 
-Without Chromium these tests are skipped; with `DIFYOFF_TEST_BROWSER=required` they fail.
-"""
-
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from difyoff.render.api import find_format
 from difyoff.render.documents import VerifyDocument
@@ -21,24 +15,6 @@ DOCUMENTS = {
     "a set": document(report(PASSED), report(FAILED), report(BROKEN), report(NOT_RUN)),
     "hostile": hostile(),
 }
-# What is needed for Chromium to keep to itself.
-_QUIET = (
-    *("--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"),
-    "--disable-component-update",
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        if os.environ.get("DIFYOFF_TEST_BROWSER") == "required":
-            pytest.fail("there is no Chromium, and DIFYOFF_TEST_BROWSER says that there must be")
-        pytest.skip("there is no Chromium on this machine")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(_QUIET))
-        yield started
-        started.close()
 
 
 def _open(browser: Browser, made: VerifyDocument, folder: Path, *, width: int = 1400, dark: bool = False) -> Page:
