@@ -68,7 +68,7 @@ class Told:
 
 @contextmanager
 def open_access(
-    cache: Path, *, dify: Sequence[str], offline: bool, listen: Callable[[Diagnosis], None]
+    cache: Path, *, dify: Sequence[str], offline: bool, listen: Callable[[Diagnosis], None], quiet: bool = False
 ) -> Iterator[Access]:
     """Yield the way to the sources; of several versions of Dify the oldest decides what is the latest plugin."""
     client = Client(version=__version__, offline=offline)
@@ -79,6 +79,7 @@ def open_access(
                 client=client,
                 shelf=Shelf(cache.expanduser().absolute()),
                 listen=listen,
+                on_fetch=lambda name: None if quiet else show_stage("fetching", name),
             )
     finally:
         client.close()

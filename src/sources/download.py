@@ -59,6 +59,7 @@ def download(
     finds, `digest-mismatch`, `download-truncated`, `download-too-large` and the errors of `ask`.
     """
     access.need_network(remote.name)
+    access.on_fetch(remote.name)
 
     def problem(part: Partial) -> DifyoffError | None:
         return _problem(remote, part, sha256, judge)

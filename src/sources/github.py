@@ -409,6 +409,7 @@ def _fetch_folder(wanted: Reference, commit: str, access: Access) -> Kept:
             return access.shelf.keep_tree(target, folder.name or wanted.repo, origin)
 
     access.need_network(name)
+    access.on_fetch(name)
     try:
         return retried(once, gave_up=lambda tries, error: unreachable(name, url, tries, error))
     except MissingError as error:

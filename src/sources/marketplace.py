@@ -241,6 +241,7 @@ def _not_found(wanted: Reference, access: Access, said: str) -> DifyoffError:
             slug="plugin-not-found",
             message=f"the marketplace does not have a plugin {wanted.plugin_id}",
             context=(f"{public_url(access.settings.marketplace)}: {said}", *(f"near: {each}" for each in near[:5])),
+            note="There is no file or folder of that path here, either.",
             hint=f"Use {near[0]}, or look for it with `difyoff search {wanted.name}`."
             if near
             else f"Look for it with `difyoff search {wanted.name}`.",

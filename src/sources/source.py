@@ -16,13 +16,15 @@ from .shelf import Shelf
 class Access:
     """How sources are reached: the client, what was fetched before, and where findings go.
 
-    Where the client is offline, nothing is asked of the network.
+    Where the client is offline, nothing is asked of the network. `on_fetch` is told the name of a plugin before its
+    files are fetched.
     """
 
     settings: SourceSettings
     client: Client
     shelf: Shelf
     listen: Callable[[Diagnosis], None] = lambda finding: None
+    on_fetch: Callable[[str], None] = lambda name: None
 
     @property
     def offline(self) -> bool:

@@ -66,7 +66,9 @@ def test_fetch_keeps_a_source_folder(cache: Path, tmp_path: Path, monkeypatch: p
             monkeypatch.setenv(name, value)
         hub.tree("acme/plugins", {f"tools/t/{path}": text.encode() for path, text in skeleton().items()}, ref="main")
         arguments = ("fetch", "github:acme/plugins@main//tools/t", "-o", "out")
-        assert difyoff(*arguments, cwd=tmp_path).stdout == "out/difyoff-tiny_0.1.0\n"
+        first = difyoff(*arguments, cwd=tmp_path)
+        assert first.stdout == "out/difyoff-tiny_0.1.0\n"
+        assert "fetching   github:acme/plugins@main//tools/t" in first.stderr
         assert (tmp_path / "out/difyoff-tiny_0.1.0/main.py").read_text() == skeleton()["main.py"]
         assert "up to date" in difyoff(*arguments, cwd=tmp_path).stderr
         (tmp_path / "out/difyoff-tiny_0.1.0/more").touch()

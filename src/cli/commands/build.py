@@ -150,7 +150,7 @@ def command(
     )
     signer = _signer(signing_key) if signing_key else None
     with (
-        open_access(site.cache, dify=site.dify, offline=offline, listen=Told()) as access,
+        open_access(site.cache, dify=site.dify, offline=offline, listen=Told(), quiet=quiet) as access,
         open_workshop(
             version=__version__,
             index=replace(read_index_settings(os.environ, index_url=site.index_url), offline=offline),

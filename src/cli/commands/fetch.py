@@ -58,7 +58,7 @@ def command(
     check_reports(reports, (Path(source) for source in sources))
     told = Told()
     results: list[FetchResult] = []
-    with open_access(site.cache, dify=site.dify, offline=offline, listen=told) as access:
+    with open_access(site.cache, dify=site.dify, offline=offline, listen=told, quiet=quiet) as access:
         for source in sources:
             for result in _fetch(source, access, told, output_dir, force=force):
                 results.append(result)

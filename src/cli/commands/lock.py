@@ -48,7 +48,7 @@ def command(config: SetConfig, site: Site, offline: bool, as_json: bool, reports
         max_size=site.settings.max_package_size,
     )
     with (
-        open_access(site.cache, dify=site.dify, offline=offline, listen=Told()) as access,
+        open_access(site.cache, dify=site.dify, offline=offline, listen=Told(), quiet=quiet) as access,
         open_workshop(
             version=__version__,
             index=replace(read_index_settings(os.environ, index_url=site.index_url), offline=offline),

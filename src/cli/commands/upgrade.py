@@ -138,7 +138,7 @@ def _upgrade_all(
     quiet: bool,
 ) -> list[UpgradeResult]:
     with (
-        open_access(site.cache, dify=site.dify, offline=offline, listen=Told()) as access,
+        open_access(site.cache, dify=site.dify, offline=offline, listen=Told(), quiet=quiet) as access,
         open_workshop(
             version=__version__,
             index=replace(read_index_settings(os.environ, index_url=site.index_url), offline=offline),
