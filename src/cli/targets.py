@@ -45,6 +45,17 @@ class TargetFile:
 
 def write_target(path: Path, file: TargetFile) -> None:
     """Write a target file. Raises `OSError`."""
+    if path.exists() and path.stat().st_size:
+        try:
+            read_target(path)
+        except DifyoffError:
+            raise DifyoffError(
+                Diagnosis(
+                    slug="output-exists",
+                    message=f"{path} exists and is not a target file",
+                    hint="Name another file.",
+                )
+            ) from None
     write_atomically(path, to_json(file) + "\n")
 
 
