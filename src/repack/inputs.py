@@ -6,7 +6,7 @@ Nothing outside the plugin is read for it, and nothing of this machine's environ
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -31,10 +31,14 @@ _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What was written: `sealed` says that the requirements allow no index, only wheels that the plugin brings."""
+    """What was written: `sealed` says that the requirements allow no index, only wheels that the plugin brings.
+
+    `index_urls` are those of the indexes and link pages that they name, passwords included.
+    """
 
     findings: tuple[Diagnosis, ...]
     sealed: bool
+    index_urls: tuple[str, ...] = field(repr=False)
 
 
 def write_inputs(plugin: Plugin, work: Path, *, index_configured: bool) -> Inputs:
@@ -66,7 +70,7 @@ def write_inputs(plugin: Plugin, work: Path, *, index_configured: bool) -> Input
         if text is not None:
             (work / name).parent.mkdir(parents=True, exist_ok=True)
             (work / name).write_text(unexpanded(text), encoding="utf-8", newline="")
-    return Inputs(findings=tuple(files.findings()), sealed=files.sealed)
+    return Inputs(findings=tuple(files.findings()), sealed=files.sealed, index_urls=tuple(files.index_urls))
 
 
 def unexpanded(text: str) -> str:
@@ -90,6 +94,7 @@ class _RequirementFiles:
         self.texts: dict[str, str] = {}
         self.refers = False
         self.sealed = False
+        self.index_urls: list[str] = []
         self._plugin = plugin
         self._index_configured = index_configured
         self._dropped: list[str] = []
@@ -127,6 +132,8 @@ class _RequirementFiles:
         if name in _FOLDERS:
             self.refers = True
             return f"{name} ./{self._inside(value, path)}"
+        if name in (*_INDEXES, *_LINKS) and _URL.match(value):
+            self.index_urls.append(value)
         if name in _INDEXES:
             return None if self._index_configured else line
         if name in _LINKS:

@@ -3,12 +3,13 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
 
 from packaging.pylock import Pylock
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
@@ -19,7 +20,8 @@ from ..difypkg.names import LOCK, PYPROJECT, REQUIREMENTS, UV_TOML
 from ..difypkg.pyproject import pep440_version, resolvable_pyproject
 from ..difypkg.target import Target
 from ..sandbox.process import Outcome
-from ..uvrun.environment import IndexSettings
+from ..transfer.client import origin as origin_of
+from ..uvrun.environment import IndexSettings, credentials
 from .inputs import not_in_plugin, own_file, unexpanded, write_inputs
 from .options import Options
 from .pins import load_lock, merge, select, source_of
@@ -111,6 +113,11 @@ def resolve(plugin: Plugin, options: Options, workshop: Workshop, *, before: Mad
     made = None if origin == LOCK else MadeBefore(pins=tuple(_kept(pin, job) for pin in pins), origin=origin)
     if (origin == LOCK or before is not None) and workshop.index.configured:
         pins = _find_on_index(pins, job)
+    if origin == LOCK:
+        pins, found = _find_wheels(pins, job)
+        findings += found
+    logins = _logins(inputs.index_urls, job)
+    pins = tuple(_with_login(pin, logins) for pin in pins)
     return Resolution(pins=pins, origin=origin, findings=findings, made=made)
 
 
@@ -305,6 +312,78 @@ def _find_on_index(pins: Sequence[Pin], job: _Job) -> tuple[Pin, ...]:
         for each in (*(package.wheels or ()), *((package.sdist,) if package.sdist is not None else ())):
             offered[_file_key(each.filename)] = source_of(each, job.work)
     return tuple(pin if pin.direct or _is_own(pin, job) else _from_index(pin, offered) for pin in pins)
+
+
+def _find_wheels(pins: Sequence[Pin], job: _Job) -> tuple[tuple[Pin, ...], tuple[Diagnosis, ...]]:
+    """Return the pins with the index's wheels in place of sources, where the lock has no wheel for the target.
+
+    uv leaves the wheels of Pythons that a project excludes out of its lock; the same release may have one that fits.
+    """
+    sources = [pin for pin in pins if isinstance(pin.source, ArchiveSource) and not (pin.direct or _is_own(pin, job))]
+    if not sources:
+        return tuple(pins), ()
+    lines = "".join(f"{pin.name}=={pin.version}\n" for pin in sources)
+    (job.work / "sources.txt").write_text(lines, encoding="utf-8")
+    index = _with_project_index(job)
+    if not job.compile("sources.txt", "--universal", "--no-deps", index=index, output="pylock.sources.toml").ok:
+        return tuple(pins), ()  # then it is built
+    offered = select(load_lock(job.work / "pylock.sources.toml"), job.targets, job.work)
+    wheels = {
+        pin.name: [each for each in offered if each.name == pin.name and each.version == pin.version] for pin in sources
+    }
+    kept: list[Pin] = []
+    findings: list[Diagnosis] = []
+    for pin in pins:
+        found = wheels.get(pin.name, []) if pin in sources else []
+        if not found or not all(isinstance(each.source, WheelSource) for each in found):
+            kept.append(pin)
+            continue
+        kept += [replace(each, targets=each.targets & pin.targets) for each in found if each.targets & pin.targets]
+        findings.append(_wheel_finding(pin, found))
+    return merge(kept), tuple(findings)
+
+
+def _wheel_finding(pin: Pin, found: Sequence[Pin]) -> Diagnosis:
+    files = [each.source for each in (pin, *found) if isinstance(each.source, WheelSource | ArchiveSource)]
+    return Diagnosis(
+        slug="wheel-not-in-lock",
+        message=f"{LOCK} has no wheel of {pin.name} {pin.version} for the target; the index has one, which is used",
+        context=tuple(
+            f"{'lock: ' if number == 0 else 'index:'} {file.filename} {algorithm} {digest}"
+            for number, file in enumerate(files)
+            for algorithm, digest in sorted(file.hashes.items())
+        ),
+        note="It is the same release. Its hash is the index's word, not the lock's.",
+    )
+
+
+def _logins(urls: Iterable[str], job: _Job) -> Mapping[str, tuple[str, str]]:
+    """Return the users and passwords of the plugin's own indexes by origin; none where the user configured an index."""
+    if job.workshop.index.configured:
+        return {}
+    found = {
+        f"{each.scheme}://{each.host}:{each.port}" if each.port else f"{each.scheme}://{each.host}": each
+        for each in reversed(credentials(_with_project_index(job)))
+    }
+    logins = {origin_of(url): (each.user, each.password) for url, each in found.items()}
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.hostname and (parts.username or parts.password):
+            logins.setdefault(origin_of(url), (unquote(parts.username or ""), unquote(parts.password or "")))
+    return logins
+
+
+def _with_login(pin: Pin, logins: Mapping[str, tuple[str, str]]) -> Pin:
+    """Return a pin whose file is asked for with the login of its origin, which no other origin gets."""
+    source = pin.source
+    if not isinstance(source, WheelSource | ArchiveSource) or not source.url.startswith(("http://", "https://")):
+        return pin
+    parts = urlsplit(source.url)
+    login = logins.get(origin_of(source.url))
+    if login is None or parts.username is not None:
+        return pin
+    user, password = (quote(each, safe="") for each in login)
+    return replace(pin, source=replace(source, url=parts._replace(netloc=f"{user}:{password}@{parts.netloc}").geturl()))
 
 
 def _file_key(filename: str) -> object:

@@ -65,7 +65,15 @@ def receive(
             wait(failures, error)
             yield 0  # the place to be stopped after a wait
             continue
-        if not (part.resumed and is_wrong()):
+        wrong = is_wrong()
+        if wrong and remote.size is None and "Content-Length" not in headers and failures < _TRIES - 1:
+            # Nothing said how long the file is: it may have been cut short.
+            failures += 1
+            yield -part.size
+            part.restart()
+            wait(failures, TransientError("the file may have been cut short"))
+            continue
+        if not (part.resumed and wrong):
             return headers
         # The pieces do not fit: an old one was bad, or the file changed between tries. Once more, in one piece.
         yield -part.size

@@ -182,6 +182,14 @@ def test_a_short_body_without_a_declared_length_is_seen_by_the_locks_size(
     assert ranges(server) == [None, "bytes=100000-"]
 
 
+def test_a_short_body_of_which_nobody_knows_the_length_is_fetched_again(
+    server: FileServer, store: WheelStore, client: Client
+) -> None:
+    server.faults[PATH] = [faulty.short(100_000, declared=False), faulty.short(10, declared=False)]
+    assert fetched(store, client, wheel(server.url(PATH), size=None)) == BODY
+    assert partials(store) == []
+
+
 def test_a_server_that_ignores_ranges_is_not_asked_twice(server: FileServer, store: WheelStore, client: Client) -> None:
     server.faults[PATH] = [faulty.short(1000), faulty.range_ignored]
     assert fetched(store, client, wheel(server.url(PATH))) == BODY
