@@ -141,6 +141,8 @@ class LocalBackend:
         self._ground = ground
         self._uvs: dict[str, tuple[Uv, Diagnosis | None]] = {}
         self._fetching: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._programs: dict[ImageContents, Path] = {}
+        self._linking = threading.Lock()
 
     def plan(self, package: Package) -> tuple[Scenario, ...]:
         """Return the scenarios: the releases that were asked for, or one for each way to install."""
@@ -168,7 +170,8 @@ class LocalBackend:
         report = replace(scenario.report(), uv=uv.version, python=ground.python.version, isolation=ground.record)
         work = Path(tempfile.mkdtemp(dir=self._workplace.scratch))
         try:
-            sandbox = _make_sandbox(package, scenario, work, ground, uv, stop)
+            image = image_contents(scenario.release, scenario.target)
+            sandbox = _make_sandbox(package, work, ground, uv, image, self._link_programs(image), stop)
             result = run_steps(sandbox, package, scenario, distrusted=ground.distrusted, strict=self._options.strict)
         except DifyoffError as error:
             check = Check(name="install", required=True, status="skipped", diagnosis=error.diagnosis)
@@ -187,6 +190,15 @@ class LocalBackend:
             ),
             findings=(*findings, *result.findings),
         )
+
+    def _link_programs(self, image: ImageContents) -> Path:
+        """Return a folder of those programs of this machine that an image has, too; one for all its scenarios."""
+        with self._linking:
+            if image not in self._programs:
+                folder = self._workplace.scratch / f"programs-{len(self._programs)}"
+                link_programs(image, _PATH.split(":"), folder)
+                self._programs[image] = folder
+            return self._programs[image]
 
     def _provide_uv(self, scenario: Scenario) -> tuple[Uv, Diagnosis | None]:
         """Return the scenario's own uv, or the installed one and the diagnosis that it is another."""
@@ -226,7 +238,13 @@ def _prepare(options: VerifyOptions, workplace: Workplace) -> Ground | _Obstacle
 
 
 def _make_sandbox(
-    package: Package, scenario: Scenario, work: Path, ground: Ground, uv: Uv, stop: threading.Event
+    package: Package,
+    work: Path,
+    ground: Ground,
+    uv: Uv,
+    image: ImageContents,
+    programs: Path,
+    stop: threading.Event,
 ) -> LocalSandbox:
     working = work / "cwd"
     plugin = working / package.folder_name
@@ -236,10 +254,7 @@ def _make_sandbox(
     # The file itself: inside, a link would stand as a file in a folder without its library.
     python = ground.python
     interpreter = python.path.resolve()
-    image = image_contents(scenario.release, scenario.target)
-    # Only those programs of this machine that the image has, too; a Python of the user's own has a folder of its own.
-    programs = work / "bin"
-    link_programs(image, _PATH.split(":"), programs)
+    # A Python of the user's own has a folder of its own.
     path = str(programs) if str(interpreter.parent) in _PATH.split(":") else f"{interpreter.parent}:{programs}"
     assert package.manifest is not None
     return LocalSandbox(
@@ -254,7 +269,7 @@ def _make_sandbox(
         home=home,
         machine=Machine(architecture=python.machine, python=python.version, glibc=python.glibc),
         isolation=ground.isolation,
-        readable=(uv.path, interpreter.parents[1]),
+        readable=(uv.path, interpreter.parents[1], programs),
         python=interpreter.parents[1],
         image=image,
         stopped=stop,
