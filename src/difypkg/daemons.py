@@ -236,7 +236,7 @@ def _unknown(version: str, of: str, known: list[str]) -> DifyoffError:
     return DifyoffError(
         Diagnosis(
             slug="unknown-daemon-release",
-            message=f"{version!r} is no {of} release that difyoff knows.",
+            message=f"{version!r} is not a {of} release that difyoff knows.",
             context=(f"near it: {', '.join(near)}", f"known: {known[0]} to {known[-1]}"),
             hint=f"Name the daemon release, such as `--daemon {newest()}`: it is the tag of the plugin daemon's image.",
         )

@@ -102,7 +102,7 @@ def _read(
         raise DifyoffError(
             Diagnosis(
                 slug="not-a-plugin",
-                message=f"{place.name} holds no {MANIFEST}: it is no Dify plugin",
+                message=f"{place.name} is not a Dify plugin: it has no {MANIFEST}",
                 context=tuple(f"holds {path}" for path in sorted(chunks)[:5]),
                 hint=f"Name the folder or package that has {MANIFEST} at its root.",
             )

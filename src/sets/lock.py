@@ -135,7 +135,7 @@ def read_lock(path: Path, targets: Sequence[Target]) -> dict[str, Locked]:
             Diagnosis(
                 slug="set-invalid",
                 message=f"{path} cannot be read: {error}",
-                hint="Run `difyoff lock` to write it anew.",
+                hint="Run `difyoff lock` to write it again.",
             )
         ) from error
 

@@ -23,7 +23,7 @@ _SUFFIXES: Final = (".yml", ".yaml")
 _KINDS: Final = ("app", "rag_pipeline")
 _PART: Final = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 _NOT_PLUGINS: Final = frozenset({"api", "workflow", "mcp", "app", "dataset-retrieval"})
-"""Kinds of tools that are no plugins: made in Dify itself, or servers that speak MCP."""
+"""Kinds of tools that are not plugins: made in Dify itself, or servers that speak MCP."""
 _BUILT_IN: Final = frozenset({"time", "audio", "code", "webscraper"})
 """Tools that are part of Dify."""
 _RENAMED: Final = {

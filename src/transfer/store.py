@@ -151,7 +151,7 @@ class WheelStore:
         return None
 
     def place(self, sha256: str, destination: Path) -> None:
-        """Put the file at `destination`, where nothing is: a hard link, or a copy where no link can be had."""
+        """Put the file at `destination`, where nothing is: a hard link, or a copy where a link cannot be made."""
         source = self.path(sha256)
         try:
             os.link(source, destination)

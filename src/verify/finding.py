@@ -16,7 +16,7 @@ Branches: TypeAlias = frozenset[Branch | None]
 
 REQUIREMENTS: Final[Branches] = frozenset({"requirements"})
 RESOLVING: Final[Branches] = frozenset({"sync", "sync-offline"})
-"""uv holds the lock against pyproject.toml, and resolves anew where they differ."""
+"""uv holds the lock against pyproject.toml, and resolves again where they differ."""
 FROZEN: Final[Branches] = frozenset({"sync-frozen"})
 """uv takes the lock as it is."""
 SYNC: Final = RESOLVING | FROZEN

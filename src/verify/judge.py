@@ -181,7 +181,7 @@ def _find_side_effects(state: State, package: Package, outcome: Outcome) -> Iter
 
 
 def _is_remote_lock_replaced(state: State, package: Package) -> bool:
-    """Tell whether uv wrote another lock because the old one names files on a network: it has to resolve anew then."""
+    """Tell whether uv wrote another lock because the old one names files on a network: it has to resolve again then."""
     remote = package.lock is None or package.lock.is_remote
     return remote and LOCK in _changed_files(state, package)
 

@@ -53,7 +53,7 @@ def size(site: Site) -> int:
 @command.command()
 @site_options("cache-dir")
 def clean(site: Site) -> int:
-    """Remove the whole cache, unless a run is using it; the next build fetches everything anew."""
+    """Remove the whole cache, unless a run is using it; the next build fetches everything again."""
     cache = site.cache
     if cache.exists():
         if not is_cache(cache):

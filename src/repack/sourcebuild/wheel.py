@@ -146,7 +146,9 @@ def _check_tags(name: str, filename: str, targets: frozenset[Target]) -> None:
         tags = parse_wheel_filename(filename)[-1]
     except InvalidWheelFilename as error:
         raise DifyoffError(
-            Diagnosis(slug="source-build-failed", message=f"building {name} gave {filename}, which is no wheel's name")
+            Diagnosis(
+                slug="source-build-failed", message=f"building {name} gave {filename}, which is not the name of a wheel"
+            )
         ) from error
     for target in sorted(targets, key=lambda target: target.architecture):
         if tags.isdisjoint(target.tags):

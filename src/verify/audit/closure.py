@@ -43,7 +43,7 @@ class Project:
 
 
 def read_rules(settings: Mapping[str, Any]) -> Rules:
-    """Read the rules of a `[tool.uv]` table; entries that are no requirement are uv's to refuse."""
+    """Read the rules of a `[tool.uv]` table; entries that are not requirements are uv's to refuse."""
     metadata: dict[NormalizedName, tuple[Requirement, ...]] = {}
     for entry in settings.get("dependency-metadata") or ():
         if isinstance(entry, dict) and isinstance(entry.get("name"), str):

@@ -30,7 +30,7 @@ class Installs:
 
 
 def find_original(package: Package) -> Iterator[Finding]:
-    """Yield that this is no offline package at all (`original-package`)."""
+    """Yield that this is not an offline package at all (`original-package`)."""
     if any(path.endswith(".whl") for path in package.digests) or offline_marks(package.dependencies, package.digests):
         return
     remote = [file.where for file in package.lock.files if file.path is None] if package.lock else []

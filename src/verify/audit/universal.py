@@ -35,7 +35,7 @@ def list_resolved_worlds(requires_python: str | None, environments: Sequence[Mar
 
 
 def is_confined_alike(lock: Lock, requires_python: str | None, environments: Sequence[Marker]) -> bool:
-    """Say whether a lock was made for the very environments; uv resolves anew where it was not."""
+    """Say whether a lock was made for the very environments; uv resolves again where it was not."""
     worlds = list_resolved_worlds(requires_python, ())
     return all(world.is_within(lock.markers) == world.is_within(environments) for world in worlds)
 

@@ -37,7 +37,7 @@ class Seekable(Protocol):
 
 
 class NotElfError(ValueError):
-    """The file is no ELF file, or one that contradicts itself."""
+    """The file is not an ELF file, or one that contradicts itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ class LockedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedPackage:
-    """One entry: `remote` is the place it comes from where that is no file of the package."""
+    """One entry: `remote` is the place it comes from where that is not a file of the package."""
 
     name: NormalizedName
     version: str
@@ -62,7 +62,7 @@ class Lock:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it names a file on a network: an unfrozen install has to resolve anew then, and may."""
+        """Whether it names a file on a network: an unfrozen install then has to resolve again, and may."""
         return any(file.path is None for file in self.files)
 
     @property

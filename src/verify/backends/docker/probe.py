@@ -106,7 +106,7 @@ def unusable(why: str, *context: str) -> Diagnosis:
     """Return the diagnosis of an image in which no plugin can be installed."""
     return Diagnosis(
         slug="image-unusable",
-        message=f"this is no image of the plugin daemon: {why}",
+        message=f"this is not an image of the plugin daemon: {why}",
         context=tuple(line for text in context for line in text.strip().splitlines()[-4:]),
         hint="Name the daemon's image, such as `--image langgenius/dify-plugin-daemon:0.6.10-local`.",
     )
