@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ AS_ROOT = os.geteuid() == 0
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
+def work(tmp_path: Path) -> Iterator[Path]:
     """A work folder as a scenario leaves it, with a secret of the host's beside it."""
     (tmp_path / "secret").write_text("resolve secret.example:443\n")
     (tmp_path / "secrets").mkdir()
@@ -26,7 +26,8 @@ def work(tmp_path: Path) -> Path:
     (tmp_path / "work/cwd/author/plugin/.venv/pyvenv.cfg").write_text("version_info = 3.12.3\n")
     (tmp_path / "work/cwd/author/plugin/main.py").write_text("pass\n")
     (tmp_path / "work/cwd/.uv-cache").mkdir()
-    return tmp_path / "work"
+    yield tmp_path / "work"
+    remove_tree(tmp_path / "work")  # pytest's own clean-up fails on folders this deep, in a later run
 
 
 def _plugin(work: Path) -> Path:
