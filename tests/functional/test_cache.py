@@ -213,7 +213,7 @@ def test_prune_keeps_what_was_used_lately(cache: Path, tmp_path: Path) -> None:
         os.utime(store.path(sha256), (time.time() - 11 * 86400,) * 2)
     assert store.intact(hashes[1])
     done = difyoff("cache", "prune", "--keep-days", "10", "--cache-dir", cache, cwd=tmp_path)
-    assert (done.code, done.stdout) == (0, "removed 1 of 3 wheels, 0.0 MB\n"), done.stderr
+    assert (done.code, done.stdout) == (0, "removed 1 of 3 wheels, 6 bytes\n"), done.stderr
     assert [store.has(sha256) for sha256 in hashes] == [False, True, True]
 
 

@@ -110,5 +110,5 @@ def test_an_archive_is_not_a_log(tmp_path: Path, diagnose: Callable[..., Done]) 
     path = tmp_path / "logs.zip"
     path.write_bytes(b"PK\x03\x04")
     done = diagnose(path)
-    assert done.exit_code == 5
+    assert done.exit_code == 4
     assert "zip archive" in done.stderr

@@ -195,7 +195,7 @@ class LocalBackend:
         """Return a folder of those programs of this machine that an image has, too; one for all its scenarios."""
         with self._linking:
             if image not in self._programs:
-                folder = self._workplace.scratch / f"programs-{len(self._programs)}"
+                folder = Path(tempfile.mkdtemp(prefix="programs-", dir=self._workplace.scratch))
                 link_programs(image, _PATH.split(":"), folder)
                 self._programs[image] = folder
             return self._programs[image]
