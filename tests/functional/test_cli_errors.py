@@ -159,6 +159,11 @@ def test_a_name_of_a_hostile_archive_does_not_steer_the_terminal(tmp_path: Path)
     assert "\x07" not in run.stderr
 
 
+def test_a_command_that_is_nearly_one_is_told_with_it(tmp_path: Path) -> None:
+    run = difyoff("biuld", "x", cwd=tmp_path)
+    assert (run.code, "Did you mean build?" in run.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     "words",
     [
