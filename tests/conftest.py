@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +18,8 @@ from kit.index import Index, serve
 from kit.packages import standard_set
 from kit.uvs import python312
 
+# Only `tox -e browser` brings what drives a browser; elsewhere these tests cannot even be read.
+collect_ignore = [] if find_spec("playwright") or os.environ.get("DIFYOFF_TEST_BROWSER") == "required" else ["browser"]
 _FOLDER_MARKS = {"network": pytest.mark.network, "docker": pytest.mark.docker, "browser": pytest.mark.browser}
 _FOREIGN = ("UV_", "PIP_", "DIFYOFF_", "XDG_", "GIT_")
 _FOREIGN_NAMES = frozenset(
