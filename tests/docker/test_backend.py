@@ -21,7 +21,8 @@ from kit.broken import SHELF, Broken, read, write
 from kit.cli import difyoff
 
 _OWN_CODE = "daemon's own code"
-_REFUSED = [each for each in SHELF if "sync-frozen" in each.daemon or not each.starts]
+_UNREAD = "declaration-invalid"  # the audit alone reads what a declaration says
+_REFUSED = [each for each in SHELF if ("sync-frozen" in each.daemon or not each.starts) and each.slug != _UNREAD]
 _NOT_EXTRACTED = {"directory-entry", "manifest-invalid"}
 _MISSING_LIBRARY = "import ctypes\nctypes.CDLL('libdifyoff-not-there.so.3')\n"
 

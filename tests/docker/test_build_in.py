@@ -27,10 +27,11 @@ from kit.wheels import BACKEND, Distribution, sdist, wheel
 
 # Says in the wheel what it sees while it builds, and names the wheel as one of compiled code is named.
 _TELLING = f"""\
-import importlib.util, json, os, pathlib, sys, sysconfig
+import importlib.util, json, os, pathlib
 BACKEND = {BACKEND!r}
 exec(BACKEND)
-_pure = build_wheel
+NATIVE = True
+_build = build_wheel
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     seen = {{
@@ -41,11 +42,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     }}
     module = next(pathlib.Path().glob("*/__init__.py"))
     module.write_text("SEEN = " + repr(json.dumps(seen)))
-    name = _pure(wheel_directory)
-    machine = sysconfig.get_platform().replace("-", "_")
-    native = name.replace("py3-none-any", f"cp312-cp312-{{machine}}")
-    os.rename(os.path.join(wheel_directory, name), os.path.join(wheel_directory, native))
-    return native
+    return _build(wheel_directory)
 """
 
 

@@ -219,15 +219,19 @@ import sysconfig
 import time
 import zipfile
 
+NATIVE = False  # True: the wheel is named as one of compiled code is, whatever is in it
+
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     metadata = pathlib.Path("PKG-INFO").read_text()
     headers = dict(line.split(": ", 1) for line in metadata.splitlines()[:3])
     module = next(path.parent for path in pathlib.Path().glob("*/__init__.py"))
     stem = f"{module.name}-{headers['Version']}"
-    tag = "py3-none-any"
-    for source in module.glob("*.c"):
+    sources = list(module.glob("*.c"))
+    for source in sources:
         compile_extension(source)
+    tag = "py3-none-any"
+    if sources or NATIVE:
         python = f"cp{sys.version_info[0]}{sys.version_info[1]}"
         tag = f"{python}-{python}-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
     paths = sorted(path for path in module.iterdir() if path.suffix in (".py", ".so"))
